@@ -1,0 +1,1 @@
+"""The vocabulary: frozen data that every room speaks and no room owns."""

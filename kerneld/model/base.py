@@ -1,0 +1,48 @@
+"""Frozen pydantic base, and how times are written: aware UTC in memory, ISO 8601 with Z in JSON."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+SCHEMA = 1
+
+
+def iso(at: datetime) -> str:
+    """An aware datetime as `2026-01-02T03:04:05.000006Z`."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def from_us(microseconds: int) -> datetime:
+    """Integer µs since the epoch, as the store keeps them, to an aware datetime."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+
+
+def to_us(at: datetime) -> int:
+    """An aware datetime to integer µs since the epoch, without passing a float."""
+    delta = at - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def _as_utc(value: object) -> object:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("a time needs a zone")
+        return value.astimezone(UTC)
+    return value
+
+
+Timestamp = Annotated[datetime, BeforeValidator(_as_utc), PlainSerializer(iso, when_used="json")]
+
+
+class Record(BaseModel):
+    """Frozen data that is stored: readers ignore fields that they do not know."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        ser_json_inf_nan="null",
+        populate_by_name=True,
+        serialize_by_alias=True,
+    )

@@ -1,0 +1,69 @@
+"""Case: one death and every fact around it, as captured. Verdicts are judged from this and nothing else."""
+
+from pydantic import Field
+
+from kerneld.model.base import SCHEMA, Record, Timestamp
+from kerneld.model.facts import (
+    Blind,
+    CellStarted,
+    CgroupDelta,
+    ExitReading,
+    FileRemoved,
+    LogRecord,
+    MemoryAccount,
+    ServerEnd,
+    SessionFact,
+    Succession,
+)
+from kerneld.model.process import Kernel, Process, Server
+from kerneld.model.vocabulary import Scope
+
+
+class Host(Record):
+    name: str
+    boot_id: str
+    linux_release: str
+
+
+class Case(Record):
+    """One death: who, how it ended by each account, and what every source said around it.
+
+    died_at is uncertain by died_at_uncertainty_s when the death fell into kerneld's absence.
+    log: lines that name this process or a thread of it. neighbours: OOM lines of the same window
+    that name others (a rival theory, and "who else"). session: iopub facts, oldest first, the last
+    cell always among them. Downtime: `observed` is False.
+    """
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    uuid: str
+    scope: Scope = Scope.KERNEL
+    host: Host
+    kernel: Kernel | None = None
+    process: Process
+    server: Server | None = None
+    kernels: tuple[str, ...] = ()
+    caused_by: str | None = None
+    died_at: Timestamp
+    died_at_uncertainty_s: float = 0.0
+    detected_at: Timestamp
+    observed: bool = True
+    watched_since: Timestamp
+    boot_id_now: str
+    readings: tuple[ExitReading, ...] = ()
+    memory: MemoryAccount = MemoryAccount()
+    cgroup: CgroupDelta | None = None
+    log: tuple[LogRecord, ...] = ()
+    neighbours: tuple[LogRecord, ...] = ()
+    session: tuple[SessionFact, ...] = ()
+    answered: bool = False
+    """the kernel was seen listening or heard on iopub: it had started"""
+    busy: bool | None = None
+    """a request was being served at death; None: iopub was not heard"""
+    last_cell: CellStarted | None = None
+    file_removed: FileRemoved | None = None
+    succession: Succession | None = None
+    server_end: ServerEnd | None = None
+    blind: tuple[Blind, ...] = ()
+    settled: bool = False
+    """every source had its time to speak"""
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,377 @@
+"""Facts: what a source saw, frozen, with the time it was seen. Everything in the queue is one of these.
+
+Two families. Facts that become evidence of a death are Records (they are stored with the case);
+facts that only move the living (a process seen, a port heard) are plain dataclasses.
+`at` is the time of the thing itself, not of its reading, wherever the source knows it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from kerneld.model.base import Record, Timestamp
+from kerneld.model.process import Connection, Process, ProcessKey
+from kerneld.model.vocabulary import ExitHow, Trust
+
+# ---------------------------------------------------------------- evidence: the end of a process
+
+
+class ExitReading(Record):
+    """One account of a wait status. proven: False for a 0 read without ptrace rights."""
+
+    how: ExitHow
+    status_raw: int | None
+    core_dumped: bool | None = None
+    proven: bool = True
+    at: Timestamp
+
+
+class PeakReading(Record):
+    """One account of the process's own peak; lower_bound: it may have been more."""
+
+    how: str
+    peak_bytes: int
+    lower_bound: bool = False
+
+
+class MemorySample(Record):
+    """seconds: before the death (negative is before); rss of the process alone."""
+
+    seconds: float
+    rss_bytes: int
+
+
+class MemoryAccount(Record):
+    """A process's memory as the sampler knew it. samples: oldest first, seconds before death."""
+
+    samples: tuple[tuple[float, int], ...] = ()
+    last_bytes: int | None = None
+    last_at: Timestamp | None = None
+    tree_peak_bytes: int | None = None
+    swap_bytes: int | None = None
+    peaks: tuple[PeakReading, ...] = ()
+    growth_bytes_per_s: float | None = None
+    host_total_bytes: int | None = None
+    host_available_bytes: int | None = None
+
+
+class CgroupReading(Record):
+    """OOM counters and usage of one cgroup at one moment; None: unreadable.
+
+    v2: `memory.events.local` oom, oom_kill, oom_group_kill; `memory.current`.
+    v1: `memory.oom_control` oom_kill (has no oom); `memory.usage_in_bytes`.
+    """
+
+    version: int
+    path: str
+    at: Timestamp
+    oom: int | None = None
+    oom_kill: int | None = None
+    usage_bytes: int | None = None
+    limit_bytes: int | None = None
+    peak_bytes: int | None = None
+
+
+class CgroupDelta(Record):
+    """The victim's cgroup, then its ancestors that have a limit: before the death and after it.
+
+    before: the last sample while it lived. after: the first one past its death, which is empty
+    where the cgroup was gone (ENODEV). kills_in_window: processes of the victim's own cgroup
+    that are known to have ended by SIGKILL between the two samples, the victim counted.
+    """
+
+    before: tuple[CgroupReading, ...] = ()
+    after: tuple[CgroupReading, ...] = ()
+    kills_in_window: int = 1
+
+
+class TaskRow(Record):
+    """One row of an OOM report's task table; rss in kB whatever unit the row was printed in."""
+
+    pid: int
+    comm: str
+    uid: int | None = None
+    rss_kb: int
+
+
+class LogEvent(Record):
+    """One event that the Linux log states, as `kerneld scan --json` prints it.
+
+    Numbers as printed, None where the log does not say. pid: the one that the line prints: the
+    process for OOM lines, the THREAD for segfault and trap lines.
+    """
+
+    kind: Literal[
+        "oom_global", "oom_memcg", "oomd", "earlyoom", "nohang", "segfault", "gpf",
+        "invalid_opcode", "int3", "divide_error", "bus_error", "xid", "mce", "coredump",
+        "seccomp", "fatal_signal", "other",
+    ]  # fmt: skip
+    time: Timestamp | None = None
+    uptime_s: float | None = None
+    pid: int | None = None
+    comm: str | None = None
+    uid: int | None = None
+    total_vm_kb: int | None = None
+    anon_rss_kb: int | None = None
+    file_rss_kb: int | None = None
+    shmem_rss_kb: int | None = None
+    oom_score_adj: int | None = None
+    constraint: str | None = None
+    cgroup: str | None = None
+    oom_cgroup: str | None = None
+    invoker_comm: str | None = None
+    fault_addr: str | None = None
+    ip: str | None = None
+    object: str | None = None
+    signal: int | None = None
+    xid: int | None = None
+    trust: Trust = Trust.KERNEL
+    top: tuple[TaskRow, ...] = ()
+    source_file: str | None = None
+    line_number: int | None = None
+    line: str = ""
+    """the line that names the process, control characters escaped"""
+
+    @property
+    def is_oom(self) -> bool:
+        return self.kind in ("oom_global", "oom_memcg")
+
+
+class LogRecord(Record):
+    """A LogEvent as it was seen live: sequence is /dev/kmsg's; tgid: the thread's process."""
+
+    type: Literal["log"] = "log"
+    at: Timestamp
+    event: LogEvent
+    sequence: int | None = None
+    tgid: int | None = None
+
+
+# ---------------------------------------------------------------- evidence: what the kernel said
+
+
+class CodeFacts(Record):
+    """What rules and advice need of a cell, said without its code. All False: nothing found."""
+
+    calls_exit: bool = False
+    """`exit()`, `quit()` or their bare names as the last statement"""
+    hard_exits: bool = False
+    """`os._exit(…)`, `os.abort()` is kills_itself"""
+    kills_itself: bool = False
+    """os.kill(os.getpid(), …), signal.raise_signal, os.abort"""
+    raises_system_exit: bool = False
+    parsed: bool = True
+    """False: not Python, or too long to parse"""
+
+
+class KernelStatus(Record):
+    """iopub status. state: starting, busy, idle, dead; parent: msg_id of the request it serves."""
+
+    type: Literal["status"] = "status"
+    at: Timestamp
+    handle: int
+    state: str
+    parent: str | None = None
+    parent_type: str | None = None
+
+
+class CellStarted(Record):
+    """iopub execute_input. source is withheld by `privacy` before anything is stored."""
+
+    type: Literal["cell-started"] = "cell-started"
+    at: Timestamp
+    handle: int
+    parent: str | None = None
+    execution_count: int | None = None
+    source: str | None = None
+    sha256: str
+    code: CodeFacts = CodeFacts()
+
+
+class CellFailed(Record):
+    """iopub error: the exception that ended a cell; the kernel lives. value may hold user data."""
+
+    type: Literal["cell-failed"] = "cell-failed"
+    at: Timestamp
+    handle: int
+    parent: str | None = None
+    name: str
+    value: str | None = None
+
+
+class ShutdownAnnounced(Record):
+    """iopub shutdown_reply (ipykernel, bash_kernel) or shutdown (xeus)."""
+
+    type: Literal["shutdown-announced"] = "shutdown-announced"
+    at: Timestamp
+    handle: int
+    restart: bool
+
+
+class ListenState(Record):
+    """iopub heard or not. reason: why not, in words; "" while heard."""
+
+    type: Literal["listen"] = "listen"
+    at: Timestamp
+    handle: int
+    listening: bool
+    reason: str = ""
+
+
+SessionFact = Annotated[
+    KernelStatus | CellStarted | CellFailed | ShutdownAnnounced | ListenState,
+    Field(discriminator="type"),
+]
+"""everything that iopub tells; `handle` is the number under which the file was handed over"""
+
+
+class FileRemoved(Record):
+    """The connection file's last link went away. at: the inode's ctime, which is the unlink."""
+
+    type: Literal["file-removed"] = "file-removed"
+    at: Timestamp
+    handle: int
+
+
+class Succession(Record):
+    """A new process serves the same kernel id."""
+
+    type: Literal["succession"] = "succession"
+    at: Timestamp
+    pid: int
+
+
+class ServerEnd(Record):
+    """The server's own end, as far as it is known. by_itself: exit, SIGTERM or SIGINT."""
+
+    type: Literal["server-end"] = "server-end"
+    at: Timestamp
+    pid: int
+    readings: tuple[ExitReading, ...] = ()
+    uuid: str | None = None
+    """the case of that end"""
+
+
+class Blind(Record):
+    """What could not be looked at, and why."""
+
+    source: str
+    reason: str
+
+
+# ---------------------------------------------------------------- facts that move the living
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSeen:
+    """A process whose command line (or a bare ipykernel whose file) names a connection file.
+
+    pidfd: handed over with this fact, close-on-exec; whoever takes the fact owns it.
+    handle: the number of the connection file at the collector's door; one file, one number.
+    parents: the pids of its ancestors, nearest first, as far as pid 1.
+    """
+
+    at: Timestamp
+    process: Process
+    pidfd: int
+    handle: int
+    connection_file: str | None
+    parents: tuple[int, ...]
+    server: "ServerSeen | None" = None
+    file_problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSeen:
+    """The process that started a kernel, with a pidfd of its own (-1: already watched)."""
+
+    process: Process
+    pidfd: int
+    kind: str
+    argv_notebook: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRead:
+    """The reader parsed the file under `handle`; problem: why not, in words ("" if it did)."""
+
+    at: Timestamp
+    handle: int
+    connection: Connection | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PortsHeard:
+    """The process listens on its connection file's shell and iopub ports (or sockets)."""
+
+    at: Timestamp
+    key: ProcessKey
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnded:
+    """A watched process died. readings: every account that could be had at once."""
+
+    at: Timestamp
+    detected_at: Timestamp
+    key: ProcessKey
+    readings: tuple[ExitReading, ...] = ()
+    core_dumping_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExitLearned:
+    """A further account of an exit already told: the pidfd after the reap, taskstats."""
+
+    key: ProcessKey
+    reading: ExitReading | None = None
+    peak: PeakReading | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """A source came up, or is down and says why and what mends it."""
+
+    at: Timestamp
+    source: str
+    up: bool
+    reason: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLost:
+    """A source knows that it missed something (EPIPE, ENOBUFS, a full queue): that is blindness."""
+
+    at: Timestamp
+    source: str
+    count: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The daemon was asked to end."""
+
+    reason: str = field(default="")
+
+
+Fact = (
+    ProcessSeen
+    | ConnectionRead
+    | PortsHeard
+    | ProcessEnded
+    | ExitLearned
+    | LogRecord
+    | KernelStatus
+    | CellStarted
+    | CellFailed
+    | ShutdownAnnounced
+    | ListenState
+    | FileRemoved
+    | SourceState
+    | SourceLost
+    | Stop
+)

@@ -1,0 +1,124 @@
+"""Who a process is: its identity, its limits, the kernel or server that it serves as."""
+
+from pydantic import Field
+
+from kerneld.model.base import Record, Timestamp
+from kerneld.model.vocabulary import LimitKind, ServerKind
+
+
+class ProcessKey(Record):
+    """The identity of a process on disk: never its pid alone, nor the pid with its start tick.
+
+    start_ticks: clock ticks since boot, /proc/PID/stat field 22; reuse within one tick was forced
+    in 0.3 ms, so the pidfd's inode (unique for the boot where pidfs has inodes, Linux 6.9) is kept
+    beside it; None where an older Linux gives every pidfd the same one.
+    """
+
+    boot_id: str
+    pid: int
+    start_ticks: int
+    pidfd_inode: int | None = None
+
+
+class Limit(Record):
+    """One ceiling on a process's memory. path: the cgroup that owns it, else None."""
+
+    kind: LimitKind
+    limit_bytes: int
+    path: str | None = None
+
+
+class CgroupLocation(Record):
+    """A process's memory cgroup. version: 1 or 2; path: as /proc/PID/cgroup has it."""
+
+    version: int
+    path: str
+
+
+class Process(Record):
+    """What /proc says of one process, read once at discovery.
+
+    argv is None where it holds no connection file and is none of kerneld's business.
+    environ: only names on the whitelist (`kerneld.parse.procfs.ENVIRON_NAMES`), never a token.
+    limits: tightest first. ns_pid: the pid in the process's own pid namespace, None if the same.
+    """
+
+    key: ProcessKey
+    comm: str
+    ppid: int
+    pgid: int
+    sid: int
+    uid: int
+    user_name: str | None = None
+    started_at: Timestamp
+    cgroup: CgroupLocation | None = None
+    unit: str | None = None
+    limits: tuple[Limit, ...] = ()
+    environ: dict[str, str] = Field(default_factory=dict)
+    ns_pid: int | None = None
+    container_id: str | None = None
+    same_network_namespace: bool = True
+
+    @property
+    def pid(self) -> int:
+        return self.key.pid
+
+
+class Connection(Record):
+    """What a connection file says, its key left out. Ports in the file's own order of names.
+
+    key_digest: blake2b of the key, keyed with the boot id: joins restarts, tells nothing.
+    transport: "tcp" or "ipc". encrypted: the file carries CURVE keys.
+    """
+
+    transport: str
+    ip: str
+    shell_port: int
+    iopub_port: int
+    stdin_port: int
+    control_port: int
+    hb_port: int
+    signature_scheme: str
+    kernel_name: str
+    notebook: str | None = None
+    key_digest: str
+    encrypted: bool = False
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return (self.shell_port, self.iopub_port, self.stdin_port, self.control_port, self.hb_port)
+
+
+class Server(Record):
+    """What started a kernel: its parent process, past wrappers. url: None unless known."""
+
+    key: ProcessKey
+    kind: ServerKind
+    comm: str
+    uid: int
+    started_at: Timestamp
+    url: str | None = None
+    unit: str | None = None
+    argv_notebook: str | None = None
+    """the notebook named on the parent's command line (papermill in.ipynb, nbconvert), if any"""
+
+
+class Kernel(Record):
+    """One life of a kernel. id: stable over restarts; restarts: lives of this id seen before.
+
+    connection_file is the path as its argv has it: text from a user, never followed by itself.
+    """
+
+    id: str
+    process: Process
+    connection_file: str | None = None
+    connection: Connection | None = None
+    server: Server | None = None
+    name: str | None = None
+    language: str | None = None
+    restarts: int = 0
+    confirmed: bool = False
+    """it was seen listening on its own ports, and no ancestor of its name does"""
+    found_at: Timestamp
+    notebook_path: str | None = None
+    notebook_how: str | None = None

@@ -1,0 +1,1 @@
+"""The outside world into facts: one file, one thread, one owner of its descriptors."""
