@@ -1,7 +1,8 @@
 """Frozen pydantic base, and how times are written: aware UTC in memory, ISO 8601 with Z in JSON."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
@@ -46,3 +47,19 @@ class Record(BaseModel):
         populate_by_name=True,
         serialize_by_alias=True,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Marks a field that holds user code or data: `kerneld.privacy` decides whether it is stored.
+
+    source: a whole cell. line: one line of code. digest: a hash of code. value: an error's text.
+    """
+
+    kind: Literal["source", "line", "digest", "value"]
+
+
+CellSource = Annotated[str, Withheld("source")]
+CodeLine = Annotated[str, Withheld("line")]
+CodeDigest = Annotated[str, Withheld("digest")]
+ErrorValue = Annotated[str, Withheld("value")]

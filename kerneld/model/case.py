@@ -1,4 +1,4 @@
-"""Case: one death and every fact around it, as captured. Verdicts are judged from this and nothing else."""
+"""Case: one death and every fact around it, as captured. Verdicts are judged from this alone."""
 
 from pydantic import Field
 

@@ -36,6 +36,15 @@ class ProbePorts:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadConnection:
+    """reader: parse the file behind this descriptor; close it once it is handed over."""
+
+    handle: int
+    fd: int
+    owner_uid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Listen:
     """reader: subscribe to the iopub of the file handed over under this number."""
 
@@ -67,6 +76,7 @@ class CloseFd:
 
 Effect = (
     WatchExit
+    | ReadConnection
     | SampleMemory
     | ForgetMemory
     | ProbePorts

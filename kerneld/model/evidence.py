@@ -40,9 +40,7 @@ def believed_exit(readings: tuple[ExitReading, ...]) -> Exit:
                 signal=signal or None,
                 code=None if signal else raw >> 8 & 0xFF,
                 status_raw=raw,
-                core_dumped=bool(raw & 0x80)
-                if reading.core_dumped is None
-                else reading.core_dumped,
+                core_dumped=bool(raw & 0x80) if reading.core_dumped is None else reading.core_dumped,
                 at_reading=reading,
             )
     return Exit(ExitHow.LOST, None, None, None, None)
@@ -94,9 +92,7 @@ def headroom(case: Case) -> Headroom:
     for reading in case.cgroup.before if case.cgroup else ():
         if reading.limit_bytes and reading.usage_bytes is not None:
             near |= reading.usage_bytes >= NEAR_LIMIT_SHARE * reading.limit_bytes
-            seen.append(
-                f"{reading.path} used {gib(reading.usage_bytes)} of {gib(reading.limit_bytes)}"
-            )
+            seen.append(f"{reading.path} used {gib(reading.usage_bytes)} of {gib(reading.limit_bytes)}")
     total, free = case.memory.host_total_bytes, case.memory.host_available_bytes
     if total and free is not None:
         near |= free <= (1 - NEAR_LIMIT_SHARE) * total

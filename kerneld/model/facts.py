@@ -1,4 +1,4 @@
-"""Facts: what a source saw, frozen, with the time it was seen. Everything in the queue is one of these.
+"""Facts: what a source saw, frozen, with the time it was seen; all that the queue holds is these.
 
 Two families. Facts that become evidence of a death are Records (they are stored with the case);
 facts that only move the living (a process seen, a port heard) are plain dataclasses.
@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kerneld.model.base import Record, Timestamp
+from kerneld.model.base import CellSource, CodeDigest, ErrorValue, Record, Timestamp
 from kerneld.model.process import Connection, Process, ProcessKey
 from kerneld.model.vocabulary import ExitHow, Trust
 
@@ -35,15 +35,12 @@ class PeakReading(Record):
     lower_bound: bool = False
 
 
-class MemorySample(Record):
-    """seconds: before the death (negative is before); rss of the process alone."""
-
-    seconds: float
-    rss_bytes: int
-
-
 class MemoryAccount(Record):
-    """A process's memory as the sampler knew it. samples: oldest first, seconds before death."""
+    """A process's memory as the sampler knew it.
+
+    samples: (seconds before the death ≥ 0, rss bytes of the process alone), oldest first.
+    tree_peak_bytes: with its children. growth_bytes_per_s: over the last 10 s. swap: VmSwap.
+    """
 
     samples: tuple[tuple[float, int], ...] = ()
     last_bytes: int | None = None
@@ -184,8 +181,8 @@ class CellStarted(Record):
     handle: int
     parent: str | None = None
     execution_count: int | None = None
-    source: str | None = None
-    sha256: str
+    source: CellSource | None = None
+    sha256: CodeDigest | None = None
     code: CodeFacts = CodeFacts()
 
 
@@ -197,7 +194,7 @@ class CellFailed(Record):
     handle: int
     parent: str | None = None
     name: str
-    value: str | None = None
+    value: ErrorValue | None = None
 
 
 class ShutdownAnnounced(Record):
@@ -293,6 +290,20 @@ class ServerSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class FileOpened:
+    """A connection file was opened safely (new, or written again). fd: handed over, read-only.
+
+    owner_uid: the file's owner, which is the uid of the process that names it.
+    """
+
+    at: Timestamp
+    handle: int
+    path: str
+    fd: int
+    owner_uid: int
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionRead:
     """The reader parsed the file under `handle`; problem: why not, in words ("" if it did)."""
 
@@ -360,6 +371,7 @@ class Stop:
 
 Fact = (
     ProcessSeen
+    | FileOpened
     | ConnectionRead
     | PortsHeard
     | ProcessEnded

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from kerneld.model.base import SCHEMA, Record, Timestamp
+from kerneld.model.base import SCHEMA, CellSource, CodeDigest, CodeLine, Record, Timestamp
 from kerneld.model.case import Host
 from kerneld.model.facts import Blind
 from kerneld.model.verdict import Alternative, Evidence, Killer
@@ -94,8 +94,8 @@ class CellPart(Record):
     """source is withheld by `privacy` as the policy says. how: iopub, history."""
 
     execution_count: int | None = None
-    source: str | None = None
-    sha256: str | None = None
+    source: CellSource | None = None
+    sha256: CodeDigest | None = None
     started_at: Timestamp | None = None
     elapsed_s: float | None = None
     line: int | None = None
@@ -107,7 +107,7 @@ class GrowthLine(Record):
     function: str | None = None
     file: str | None = None
     line: int | None = None
-    code: str | None = None
+    code: CodeLine | None = None
     bytes: int
     share: float
 
@@ -116,7 +116,7 @@ class Frame(Record):
     function: str
     file: str
     line: int | None = None
-    code: str | None = None
+    code: CodeLine | None = None
 
 
 class StackPart(Record):
@@ -165,7 +165,7 @@ class Advice(Record):
     id: str
     title: str
     text: str
-    code: str | None = None
+    code: CodeLine | None = None
     sure: bool = False
 
 

@@ -1,4 +1,4 @@
-"""The closed vocabulary: causes, their categories, confidences, scopes and states. A public contract."""
+"""The closed vocabulary, a public contract: causes, categories, confidences, scopes, states."""
 
 from enum import StrEnum
 

@@ -97,9 +97,7 @@ class Source(Protocol):
     def wake(self) -> None: ...
 
 
-def supervise(
-    source: Source, outlet: Outlet, *, clock: Callable[[], float] = time.monotonic
-) -> None:
+def supervise(source: Source, outlet: Outlet, *, clock: Callable[[], float] = time.monotonic) -> None:
     """Run a source for ever: a failure is a SourceState fact and a restart with backoff."""
     backoff_s = MIN_BACKOFF_S
     while not outlet.stopping.is_set():

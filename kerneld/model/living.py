@@ -1,0 +1,39 @@
+"""The living: what is tracked (kept in the database) and how it does (kept in live.db, every 2 s)."""
+
+from kerneld.model.base import Record, Timestamp
+from kerneld.model.process import Kernel, Process, ProcessKey, Server
+from kerneld.model.vocabulary import Scope
+
+
+class TrackedLife(Record):
+    """A kernel or a server that is watched; what a later daemon needs if this one is killed."""
+
+    scope: Scope
+    process: Process
+    kernel: Kernel | None = None
+    server: Server | None = None
+    watched_since: Timestamp
+
+
+class LivingState(Record):
+    """How a tracked kernel does. state: starting, idle, busy, unknown (iopub not heard).
+
+    samples: the last minutes, (seconds before `at`, rss bytes), oldest first, thinned.
+    """
+
+    key: ProcessKey
+    at: Timestamp
+    kernel_id: str
+    state: str
+    uid: int
+    user_name: str | None = None
+    notebook_path: str | None = None
+    kernel_name: str | None = None
+    started_at: Timestamp
+    rss_bytes: int | None = None
+    tree_bytes: int | None = None
+    limit_bytes: int | None = None
+    growth_bytes_per_s: float | None = None
+    execution_count: int | None = None
+    cell_started_at: Timestamp | None = None
+    samples: tuple[tuple[float, int], ...] = ()
