@@ -54,6 +54,15 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class FindListener:
+    """discover: no command line names this file; find the process that listens on its ports."""
+
+    handle: int
+    connection: Connection
+    owner_uid: int
+
+
+@dataclass(frozen=True, slots=True)
 class WatchFile:
     """discover: tell at once when the file under this number is removed; a death waits for it."""
 
@@ -81,6 +90,7 @@ Effect = (
     | ForgetMemory
     | ProbePorts
     | Listen
+    | FindListener
     | WatchFile
     | ReleaseFile
     | CloseFd

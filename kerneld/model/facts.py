@@ -267,6 +267,10 @@ class ProcessSeen:
     pidfd: handed over with this fact, close-on-exec; whoever takes the fact owns it.
     handle: the number of the connection file at the collector's door; one file, one number.
     parents: the pids of its ancestors, nearest first, as far as pid 1.
+    argv_digest: equal for two processes with the same command line, as a fork has its parent's.
+    orphaned_fork: its parent and the leader of its process group are gone: a fork that outlived them.
+    implementation, language: as far as the command line tells (ipykernel, xeus, bash, …; python, R).
+    file_problem: why the connection file was not opened, in words ("" if it was).
     """
 
     at: Timestamp
@@ -275,13 +279,20 @@ class ProcessSeen:
     handle: int
     connection_file: str | None
     parents: tuple[int, ...]
+    argv_digest: int
+    orphaned_fork: bool = False
+    implementation: str = "other"
+    language: str | None = None
     server: "ServerSeen | None" = None
     file_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSeen:
-    """The process that started a kernel, with a pidfd of its own (-1: already watched)."""
+    """The process that started a kernel, past its wrappers, with a pidfd of its own.
+
+    argv_notebook: the notebook on its command line (papermill, nbconvert), if any.
+    """
 
     process: Process
     pidfd: int

@@ -1,0 +1,309 @@
+"""A death and the facts around it into a Case: opened at once, completed until it settles.
+
+Pure: now is passed. Lines of the Linux log come before a death or after it, a request's traces
+within seconds: each fact is kept for a while, and joined to the deaths it belongs to.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from datetime import timedelta
+
+from kerneld.model.case import Case, Host
+from kerneld.model.death import Death, Successor
+from kerneld.model.facts import (
+    Blind,
+    CgroupDelta,
+    ExitLearned,
+    Fact,
+    FileRemoved,
+    KernelStatus,
+    ListenState,
+    LogRecord,
+    MemoryAccount,
+    PeakReading,
+    ServerEnd,
+    SessionFact,
+    ShutdownAnnounced,
+    SourceLost,
+    SourceState,
+    Succession,
+)
+from kerneld.model.process import ProcessKey
+from kerneld.model.vocabulary import Scope
+
+CLOCK_SLACK = timedelta(seconds=1)
+"""log stamps come from another clock than deaths; a loaded observer was 0.3 s late"""
+NEIGHBOUR_WINDOW = timedelta(seconds=5)
+SERVER_MEMORY = timedelta(seconds=60)
+KEPT_LOG_RECORDS = 512
+
+
+class Correlator:
+    """The open cases. Owned by one thread."""
+
+    def __init__(self, host: Host, *, settle_s: float) -> None:
+        self._host = host
+        self._settle_s = settle_s
+        self._cases: dict[str, Case] = {}
+        self._due: dict[str, float] = {}
+        self._handles: dict[str, int] = {}
+        self._log: deque[LogRecord] = deque(maxlen=KEPT_LOG_RECORDS)
+        self._down: dict[str, SourceState] = {}
+        self._lost: deque[SourceLost] = deque(maxlen=64)
+        self._server_ends: deque[tuple[ProcessKey, ServerEnd]] = deque(maxlen=64)
+
+    # ------------------------------------------------------------------ opening and closing
+
+    def open(
+        self, death: Death, *, uuid: str, now: float, memory: MemoryAccount, cgroup: CgroupDelta | None
+    ) -> Case:
+        """A case from a death and all that is known already. now: monotonic seconds."""
+        case = self._new_case(death, uuid).model_copy(update={"memory": memory, "cgroup": cgroup})
+        self._add(case, due=now + self._settle_s, handle=death.handle)
+        for record in self._log:
+            self._join_log(case.uuid, record)
+        for key, end in self._server_ends:
+            self._join_server_end(case.uuid, key, end)
+        if death.scope is Scope.SERVER:
+            self._server_ended(self._cases[uuid])
+        return self._cases[uuid]
+
+    def open_absent(self, case: Case, *, now: float) -> None:
+        """A case from before this daemon's start, or from its absence: the log may still tell."""
+        self._add(case, due=now + self._settle_s, handle=None)
+
+    def _add(self, case: Case, *, due: float, handle: int | None) -> None:
+        self._cases[case.uuid] = case
+        self._due[case.uuid] = due
+        if handle is not None:
+            self._handles[case.uuid] = handle
+
+    def update(self, uuid: str, *, memory: MemoryAccount | None, cgroup: CgroupDelta | None) -> Case:
+        """The last look at memory and counters before a case settles."""
+        changes: dict[str, object] = {"settled": True, "blind": self._blind_for(self._cases[uuid])}
+        if memory is not None:
+            peaks = _merge(memory.peaks, self._cases[uuid].memory.peaks)
+            changes["memory"] = memory.model_copy(update={"peaks": peaks})
+        if cgroup is not None:
+            kills = self._kills_beside(self._cases[uuid])
+            changes["cgroup"] = cgroup.model_copy(update={"kills_in_window": kills})
+        return self._change(uuid, **changes)
+
+    def case(self, uuid: str) -> Case:
+        return self._cases[uuid]
+
+    def due(self, now: float) -> list[str]:
+        return [uuid for uuid, at in self._due.items() if at <= now]
+
+    def next_due(self) -> float | None:
+        return min(self._due.values(), default=None)
+
+    def hasten(self, uuid: str, at: float) -> None:
+        """Settle this case earlier: its proof is certain, and a request is excluded."""
+        self._due[uuid] = min(self._due[uuid], at)
+
+    def close(self, uuid: str) -> None:
+        del self._cases[uuid], self._due[uuid]
+        self._handles.pop(uuid, None)
+
+    def open_cases(self) -> list[str]:
+        return list(self._cases)
+
+    # ------------------------------------------------------------------ facts
+
+    def feed(self, fact: Fact) -> set[str]:
+        """Join one fact to the open cases it belongs to; their uuids."""
+        match fact:
+            case LogRecord():
+                self._log.append(fact)
+                return self._each(self._join_log, fact)
+            case ExitLearned():
+                return self._each(self._join_exit, fact)
+            case FileRemoved():
+                return self._each(self._join_removal, fact)
+            case ShutdownAnnounced() | KernelStatus():
+                return self._each(self._join_session, fact)
+            case SourceState():
+                self._source_state(fact)
+            case SourceLost():
+                self._lost.append(fact)
+        return set()
+
+    def succeeded(self, successor: Successor) -> set[str]:
+        return self._each(self._join_successor, successor)
+
+    def _each(self, join: object, fact: object) -> set[str]:
+        assert callable(join)
+        return {uuid for uuid in list(self._cases) if join(uuid, fact)}
+
+    def _join_log(self, uuid: str, record: LogRecord) -> bool:
+        case = self._cases[uuid]
+        slack = timedelta(seconds=case.died_at_uncertainty_s) + CLOCK_SLACK
+        if record in case.log or record in case.neighbours:
+            return False
+        if names(case, record):
+            if not case.process.started_at - CLOCK_SLACK <= record.at <= case.died_at + slack:
+                return False
+            found = {"log": (*case.log, record), **self._dated(case, record)}
+            self._change(uuid, **found)
+            return True
+        if record.event.is_oom and abs(record.at - case.died_at) <= NEIGHBOUR_WINDOW:
+            self._change(uuid, neighbours=(*case.neighbours, record))
+            return True
+        return False
+
+    def _dated(self, case: Case, record: LogRecord) -> dict[str, object]:
+        """A line that names a process which died unseen dates its death."""
+        if case.observed or record.event.kind in ("xid", "mce"):
+            return {}
+        return {"died_at": record.at, "died_at_uncertainty_s": CLOCK_SLACK.total_seconds()}
+
+    def _join_exit(self, uuid: str, learned: ExitLearned) -> bool:
+        case = self._cases[uuid]
+        if case.process.key != learned.key:
+            return False
+        changes: dict[str, object] = {}
+        if learned.reading is not None and learned.reading not in case.readings:
+            changes["readings"] = (*case.readings, learned.reading)
+        if learned.peak is not None:
+            peaks = _merge(case.memory.peaks, (learned.peak,))
+            changes["memory"] = case.memory.model_copy(update={"peaks": peaks})
+        self._change(uuid, **changes)
+        return bool(changes)
+
+    def _join_removal(self, uuid: str, removed: FileRemoved) -> bool:
+        if self._handles.get(uuid) != removed.handle or self._cases[uuid].file_removed:
+            return False
+        self._change(uuid, file_removed=removed)
+        return True
+
+    def _join_session(self, uuid: str, fact: SessionFact) -> bool:
+        """Last words that were delivered late; a new life's `starting` is not among them."""
+        case = self._cases[uuid]
+        if self._handles.get(uuid) != fact.handle or fact in case.session:
+            return False
+        if fact.at > case.died_at + timedelta(milliseconds=200) or case.succession:
+            return False
+        if isinstance(fact, KernelStatus) and fact.state == "starting":
+            return False
+        self._change(uuid, session=(*case.session, fact))
+        return True
+
+    def _join_successor(self, uuid: str, successor: Successor) -> bool:
+        case = self._cases[uuid]
+        if case.scope is not Scope.KERNEL or case.kernel is None or case.succession:
+            return False
+        if case.kernel.id != successor.kernel_id or case.process.pid == successor.pid:
+            return False
+        self._change(uuid, succession=Succession(at=successor.at, pid=successor.pid))
+        return True
+
+    def _source_state(self, state: SourceState) -> None:
+        if state.up:
+            self._down.pop(state.source, None)
+        else:
+            self._down[state.source] = state
+
+    # ------------------------------------------------------------------ servers
+
+    def _server_ended(self, case: Case) -> None:
+        end = ServerEnd(at=case.died_at, pid=case.process.pid, readings=case.readings, uuid=case.uuid)
+        self._server_ends.append((case.process.key, end))
+        for uuid in list(self._cases):
+            self._join_server_end(uuid, case.process.key, end)
+
+    def _join_server_end(self, uuid: str, key: ProcessKey, end: ServerEnd) -> None:
+        case = self._cases[uuid]
+        if case.scope is not Scope.KERNEL or case.server is None or case.server.key != key:
+            return
+        if abs(end.at - case.died_at) <= SERVER_MEMORY:
+            self._change(uuid, server_end=end)
+
+    def refresh_server_ends(self) -> set[str]:
+        """Give the kernels of a server the exit that was learned of it since; their uuids."""
+        changed = set()
+        for uuid, case in list(self._cases.items()):
+            end = case.server_end
+            server = self._cases.get(end.uuid) if end and end.uuid else None
+            if end and server and server.readings != end.readings:
+                self._change(uuid, server_end=end.model_copy(update={"readings": server.readings}))
+                changed.add(uuid)
+        return changed
+
+    # ------------------------------------------------------------------ building
+
+    def _new_case(self, death: Death, uuid: str) -> Case:
+        life, session = death.life, death.session
+        case = Case(
+            uuid=uuid,
+            scope=death.scope,
+            host=self._host,
+            boot_id_now=self._host.boot_id,
+            kernel=life.kernel,
+            process=life.process,
+            server=life.server,
+            kernels=death.kernels,
+            died_at=death.ended.at,
+            detected_at=death.ended.detected_at,
+            watched_since=life.watched_since,
+            readings=death.ended.readings,
+            session=tuple(f for f in session.facts if not isinstance(f, ListenState)),
+            answered=death.answered,
+            busy=session.busy if session.listening or session.heard else None,
+            last_cell=session.last_cell,
+        )
+        return case.model_copy(update={"blind": (*_own_blind(death), *self._blind_for(case))})
+
+    def _blind_for(self, case: Case) -> tuple[Blind, ...]:
+        """What the case was blind to already, and every source that is down or lost something."""
+        blind = {b.source: b for b in case.blind}
+        for state in self._down.values():
+            blind.setdefault(state.source, Blind(source=state.source, reason=state.reason))
+        for lost in self._lost:
+            if abs(lost.at - case.died_at) <= SERVER_MEMORY:
+                count = "some" if lost.count is None else str(lost.count)
+                reason = f"{lost.reason}: {count} lost"
+                blind.setdefault(lost.source, Blind(source=lost.source, reason=reason))
+        return tuple(blind.values())
+
+    def _kills_beside(self, case: Case) -> int:
+        """Processes of the victim's cgroup that ended by SIGKILL in its window, itself counted."""
+        return sum(
+            other.process.cgroup == case.process.cgroup
+            and abs(other.died_at - case.died_at) <= timedelta(seconds=self._settle_s)
+            and any(r.status_raw is not None and r.status_raw & 0x7F == 9 for r in other.readings)
+            for other in self._cases.values()
+        )
+
+    def _change(self, uuid: str, **changes: object) -> Case:
+        if changes:
+            self._cases[uuid] = self._cases[uuid].model_copy(update=changes)
+        return self._cases[uuid]
+
+
+def names(case: Case, record: LogRecord) -> bool:
+    """Whether a line of the Linux log is about this process (by its pid, or a thread's process)."""
+    pid = case.process.pid
+    if record.tgid is not None:
+        return record.tgid == pid
+    return record.event.pid == pid
+
+
+def _own_blind(death: Death) -> Iterable[Blind]:
+    if death.scope is not Scope.KERNEL:
+        return
+    if death.file_problem:
+        yield Blind(source="connection-file", reason=death.file_problem)
+    if not death.session.listening and not death.session.heard:
+        reasons = [f.reason for f in death.session.facts if isinstance(f, ListenState) and f.reason]
+        reason = reasons[-1] if reasons else "iopub was not heard before the end"
+        yield Blind(source="iopub", reason=reason)
+
+
+def _merge(*groups: tuple[PeakReading, ...]) -> tuple[PeakReading, ...]:
+    """Every account of the peak once, the largest of each kind."""
+    best: dict[str, PeakReading] = {}
+    for peak in (p for group in groups for p in group):
+        if peak.how not in best or best[peak.how].peak_bytes < peak.peak_bytes:
+            best[peak.how] = peak
+    return tuple(best.values())

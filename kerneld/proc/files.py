@@ -1,0 +1,100 @@
+"""A path that a user named into a descriptor that is safe to read, or a clear refusal.
+
+Root follows nothing: openat2 refuses links on the way, and what was opened must be a regular file,
+owned by the user whose process names it, with one name, and small.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+from dataclasses import dataclass
+
+from kerneld.parse.procfs import filesystem_type
+
+from kerneld.errors import UnsafeFile
+
+MAX_FILE_BYTES = 64 * 1024
+
+# Opening a file there can wait for another machine or for a user's own program.
+SLOW_FILESYSTEMS = (
+    "nfs", "cifs", "smb", "fuse", "9p", "ceph", "afs", "lustre", "gpfs", "beegfs", "orangefs",
+    "autofs", "ncpfs", "coda", "glusterfs",
+)  # fmt: skip
+
+_SYS_OPENAT2 = 437
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS = 0x02, 0x04
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What tells one version of a file from the next."""
+
+    inode: int
+    mtime_ns: int
+    size_bytes: int
+
+
+def open_connection_file(path: str, *, owner_uid: int) -> int:
+    """Open a user's connection file read-only.
+
+    Returns the descriptor (close-on-exec). Raises UnsafeFile with the reason, FileNotFoundError.
+    """
+    if not os.path.isabs(path) or "\0" in path:
+        raise UnsafeFile("its path is not absolute")
+    fstype = _filesystem_of(path)
+    if fstype.startswith(SLOW_FILESYSTEMS):
+        raise UnsafeFile(f"it lies on a {fstype} filesystem, which can stall whoever opens it")
+    fd = _openat2(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        _check(os.fstat(fd), owner_uid)
+    except UnsafeFile:
+        os.close(fd)
+        raise
+    return fd
+
+
+def stamp(fd: int) -> FileStamp:
+    status = os.fstat(fd)
+    return FileStamp(status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def unlinked_at_ns(fd: int) -> int | None:
+    """When the last name of an open file went away (its ctime), or None while it has one."""
+    status = os.fstat(fd)
+    return status.st_ctime_ns if status.st_nlink == 0 else None
+
+
+def _check(status: os.stat_result, owner_uid: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafeFile("it is no regular file")
+    if status.st_uid != owner_uid:
+        raise UnsafeFile(f"it belongs to uid {status.st_uid}, the process to uid {owner_uid}")
+    if status.st_nlink > 1:
+        raise UnsafeFile("it has a second name (a hard link)")
+    if status.st_size > MAX_FILE_BYTES:
+        raise UnsafeFile(f"it has {status.st_size} bytes, a connection file has some hundred")
+
+
+def _filesystem_of(path: str) -> str:
+    with open("/proc/self/mountinfo", "rb") as mounts:
+        return filesystem_type(mounts.read(), path)
+
+
+def _openat2(path: str, flags: int) -> int:
+    """openat2(2), Linux 5.6: no link of any kind on the whole way."""
+    how = struct.pack("QQQ", flags, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS)
+    fd: int = _libc.syscall(_SYS_OPENAT2, -100, os.fsencode(path), how, len(how))
+    if fd >= 0:
+        return fd
+    code = ctypes.get_errno()
+    if code == errno.ENOENT:
+        raise FileNotFoundError(code, os.strerror(code), path)
+    reasons = {
+        errno.ELOOP: "there is a symbolic link on its path",
+        errno.EACCES: "this user may not read it",
+        errno.ENXIO: "it is a socket or a device",
+    }
+    raise UnsafeFile(reasons.get(code, os.strerror(code)))
