@@ -1,0 +1,1 @@
+"""The only door to /proc, cgroupfs and users' files: every root path is an argument."""
