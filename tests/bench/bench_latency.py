@@ -1,0 +1,208 @@
+"""Death to stored first verdict, over real kernels: `python tests/bench/bench_latency.py --deaths 200`.
+
+A death's time is Linux's own: the exit event of the proc connector (CLOCK_MONOTONIC), which this
+process listens to by itself; without CAP_NET_ADMIN, the moment before the signal was sent. The
+verdict's time is `recorded_at`. Once among idle kernels, once while 20 others stream output.
+Beside it: Jupyter's own poll, and the time to the settled verdict.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "live"))
+
+from jupyter_client.connect import write_connection_file
+from jupyter_client.restarter import KernelRestarter
+from jupyters import KernelClient, connections_to
+from rig import Daemon, Person, Witness, wait_for
+
+from kerneld.model.base import to_us
+from kerneld.model.incident import Incident
+from kerneld.model.vocabulary import State
+
+BATCH = 20
+STREAMING = 20
+STREAM = "import time\nwhile True:\n    print('x' * 200, flush=True)\n    time.sleep(0.01)"
+NETLINK_CONNECTOR, CN_IDX_PROC, LISTEN = 11, 1, 1
+NLMSG_HEADER, CN_HEADER, EVENT_HEADER = 16, 20, 16
+PROC_EVENT_EXIT = 0x80000000
+
+
+class ExitWitness:
+    """Exit times by the proc connector, in CLOCK_MONOTONIC ns; a process's last thread counts."""
+
+    def __init__(self) -> None:
+        self.exits_ns: dict[int, int] = {}
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_CONNECTOR)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        self._socket.bind((0, CN_IDX_PROC))
+        body = struct.pack("=IIIIHHI", CN_IDX_PROC, 1, 0, 0, 4, 0, LISTEN)
+        self._socket.send(struct.pack("=IHHII", NLMSG_HEADER + len(body), 3, 0, 0, os.getpid()) + body)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                message = self._socket.recv(8192)
+            except OSError:
+                return
+            event = message[NLMSG_HEADER + CN_HEADER :]
+            what, _, at_ns = struct.unpack_from("=IIQ", event)
+            if what == PROC_EVENT_EXIT:
+                _, tgid = struct.unpack_from("=II", event, EVENT_HEADER)
+                self.exits_ns[tgid] = max(at_ns, self.exits_ns.get(tgid, 0))
+
+
+def witness_or_none() -> ExitWitness | None:
+    try:
+        return ExitWitness()
+    except OSError as error:
+        print(f"no proc connector ({error}): from the signal's sending, which is earlier")
+        return None
+
+
+def clock_offset_ns() -> int:
+    """What to add to CLOCK_MONOTONIC for the wall clock; the tightest of 9 readings."""
+    readings = []
+    for _ in range(9):
+        before = time.monotonic_ns()
+        wall = time.time_ns()
+        after = time.monotonic_ns()
+        readings.append((after - before, wall - (before + after) // 2))
+    return min(readings)[1]
+
+
+class BenchKernel:
+    """A real ipykernel, this process's own child."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        name = folder / f"kernel-{os.getpid()}-{number}.json"
+        self.file, self.info = write_connection_file(str(name))
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", self.file]
+        quiet = subprocess.DEVNULL
+        self.process = subprocess.Popen(
+            argv, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+        )
+
+    def await_heard(self) -> None:
+        """The daemon's reader has joined its iopub: it is watched in every respect."""
+        wait_for(lambda: connections_to(int(self.info["iopub_port"])) >= 1, 60, self.file)
+
+    def kill(self) -> int:
+        """Ends by SIGKILL; the wall clock just before."""
+        witness = Witness(self.process.pid)
+        sent_ns = time.time_ns()
+        os.kill(self.process.pid, signal.SIGKILL)
+        witness.wait_dead()
+        self.process.wait()
+        Path(self.file).unlink(missing_ok=True)
+        return sent_ns
+
+
+def started(folder: Path, numbers: range) -> list[BenchKernel]:
+    kernels = [BenchKernel(folder, number) for number in numbers]
+    for kernel in kernels:
+        kernel.await_heard()
+    return kernels
+
+
+@contextmanager
+def streaming(folder: Path, count: int) -> Iterator[None]:
+    kernels = started(folder, range(1_000_000, 1_000_000 + count))
+    clients = [KernelClient(Path(kernel.file)) for kernel in kernels]
+    for client in clients:
+        client.begin(STREAM)
+    try:
+        yield
+    finally:
+        for client, kernel in zip(clients, kernels, strict=True):
+            client.close()
+            kernel.kill()
+
+
+def deaths(folder: Path, count: int, gap_s: float) -> dict[int, int]:
+    """Kill so many kernels one by one; pid -> wall clock ns before the signal."""
+    sent: dict[int, int] = {}
+    for first in range(0, count, BATCH):
+        for kernel in started(folder, range(first, min(first + BATCH, count))):
+            sent[kernel.process.pid] = kernel.kill()
+            threading.Event().wait(gap_s)
+    return sent
+
+
+def percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def report(label: str, sent: dict[int, int], ends: list[Incident], witness: ExitWitness | None) -> None:
+    offset_ns = clock_offset_ns()
+    to_recorded, to_settled = [], []
+    for end in ends:
+        pid = end.process.pid
+        if pid not in sent:
+            continue
+        died_ns = witness.exits_ns[pid] + offset_ns if witness else sent[pid]
+        to_recorded.append(to_us(end.recorded_at) / 1e3 - died_ns / 1e6)
+        if end.settled_at:
+            to_settled.append(to_us(end.settled_at) / 1e3 - died_ns / 1e6)
+    shown = [f"{share:.0%} {percentile(to_recorded, share):7.2f}" for share in (0.5, 0.9, 0.99, 1)]
+    print(f"{label:<10} {len(to_recorded)} of {len(sent)} deaths, ms to stored: {', '.join(shown)}")
+    half, most = percentile(to_settled, 0.5), percentile(to_settled, 0.99)
+    print(f"{'':<10} settled: 50% {half:.0f} ms, 99% {most:.0f} ms")
+
+
+def measure(daemon: Daemon, folder: Path, wanted: argparse.Namespace) -> None:
+    witness = witness_or_none()
+    poll_s = KernelRestarter().time_to_dead
+    print(f"jupyter    looks every {poll_s:g} s: 50% {poll_s * 500:.0f} ms, 99% {poll_s * 990:.0f} ms")
+    for label, streams in (("idle", 0), ("streaming", STREAMING)):
+        began = datetime.now(UTC)
+        with streaming(folder, streams):
+            sent = deaths(folder, wanted.deaths, wanted.gap)
+
+        def all_settled(sent: dict[int, int] = sent) -> bool:
+            settled = {end.process.pid for end in daemon.ends() if end.state is State.SETTLED}
+            return sent.keys() <= settled
+
+        wait_for(all_settled, 60, "every end settled")
+        report(label, sent, [end for end in daemon.ends() if end.died_at > began], witness)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--deaths", type=int, default=200, help="for each of the two conditions")
+    parser.add_argument("--gap", type=float, default=0.05, help="seconds between two deaths")
+    parser.add_argument(
+        "--fifo", action="store_true", help="the daemon at SCHED_FIFO, as its unit has it"
+    )
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="kerneld-bench-") as name:
+        folder = Path(name)
+        (folder / "run").mkdir()
+        (folder / "tmp").mkdir()
+        daemon = Daemon(Person(os.getuid(), folder))
+        daemon.start()
+        if wanted.fifo:
+            for thread in Path(f"/proc/{daemon.pid}/task").iterdir():
+                os.sched_setscheduler(int(thread.name), os.SCHED_FIFO, os.sched_param(1))
+        try:
+            measure(daemon, folder, wanted)
+        finally:
+            daemon.stop()
+
+
+if __name__ == "__main__":
+    main()

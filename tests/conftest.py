@@ -1,0 +1,76 @@
+"""Marks to skips: what a test needs and this machine lacks is told with its remedy.
+
+With KERNELD_TESTS=all, as .ci/run sets it, each such skip is a failure.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+V1_MEMORY = Path("/sys/fs/cgroup/memory")
+V2_CONTROLLERS = Path("/sys/fs/cgroup/cgroup.controllers")
+
+
+def _lacks_root() -> str | None:
+    if os.geteuid() == 0:
+        return None
+    return "not root: run `sudo -E python -m pytest tests/live`"
+
+
+def _lacks_kmsg() -> str | None:
+    try:
+        os.close(os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK))
+    except OSError as error:
+        return f"/dev/kmsg: {error.strerror}: run as root, in a container with `--device /dev/kmsg`"
+    return None
+
+
+def _lacks_memcg() -> str | None:
+    v2 = V2_CONTROLLERS.exists() and "memory" in V2_CONTROLLERS.read_text().split()
+    root = V2_CONTROLLERS.parent if v2 else V1_MEMORY
+    if root.is_dir() and os.access(root, os.W_OK):
+        return None
+    return f"{root} can't be written: run as root, with the memory controller mounted"
+
+
+def _lacks_systemd() -> str | None:
+    if os.geteuid() == 0 and Path("/lib/systemd/systemd").exists():
+        return None
+    return "no systemd to boot: `apt-get install systemd`, and run as root"
+
+
+def _lacks_browser() -> str | None:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium and importlib.util.find_spec("playwright"):
+        return None
+    return "no browser: `pip install playwright && playwright install chromium`"
+
+
+NEEDS: dict[str, Callable[[], str | None]] = {
+    "needs_root": _lacks_root,
+    "needs_kmsg": _lacks_kmsg,
+    "needs_memcg": _lacks_memcg,
+    "needs_systemd": _lacks_systemd,
+    "needs_browser": _lacks_browser,
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the tests that take minutes, too")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("long") and not item.config.getoption("--long"):
+        pytest.skip("takes minutes: run with --long")
+    for mark, lacks in NEEDS.items():
+        missing = lacks() if item.get_closest_marker(mark) else None
+        if missing is None:
+            continue
+        if os.environ.get("KERNELD_TESTS") == "all":
+            pytest.fail(f"{mark}: {missing}", pytrace=False)
+        pytest.skip(f"{mark}: {missing}")

@@ -1,0 +1,70 @@
+"""The cells that end a kernel, or that it must survive."""
+
+import platform
+
+MACHINE_CODE = """
+import ctypes, mmap
+page = mmap.mmap(-1, 4096, prot=7)
+page.write(bytes.fromhex("{code}"))
+ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
+"""
+BEYOND_THE_FILE = """
+import mmap, tempfile
+file = tempfile.TemporaryFile()
+file.truncate(4096)
+view = mmap.mmap(file.fileno(), 4096)
+file.truncate(0)
+view[0]
+"""
+NULL_READ = "import ctypes\nctypes.string_at(0)"
+FATAL_CELLS = {
+    "segfault": NULL_READ,
+    "abort": "import os\nos.abort()",
+    "bus-error": BEYOND_THE_FILE,
+    "exit-call": "exit()",
+    "hard-exit-3": "import os\nos._exit(3)",
+    "hard-exit-0": "import os\nos._exit(0)",
+    "self-kill": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
+}
+if platform.machine() == "x86_64":
+    FATAL_CELLS |= {
+        "illegal-instruction": MACHINE_CODE.format(code="0f0b"),  # ud2
+        "trap": MACHINE_CODE.format(code="cc"),  # int3
+        "arithmetic-fault": MACHINE_CODE.format(code="31c031d231c9f7f1c3"),  # div by ecx = 0
+    }
+GROW_SLOWLY = """
+import time
+print("growing", flush=True)
+held = []
+while True:
+    held.append(b"x" * (8 << 20))
+    time.sleep(0.05)
+"""
+HOLD_A_GIGABYTE = """
+import time
+held = b"x" * (1 << 30)
+print("held", flush=True)
+time.sleep(600)
+"""
+SLEEP = "import time\nprint('asleep', flush=True)\ntime.sleep(600)"
+MEMORY_ERROR = """
+import resource
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (256 << 20), resource.RLIM_INFINITY))
+held = bytearray(1 << 30)
+"""
+POOL = """
+import multiprocessing
+with multiprocessing.Pool(8) as terminated:
+    terminated.map(abs, range(100))
+closed = multiprocessing.Pool(8)
+closed.map(abs, range(100))
+closed.close()
+closed.join()
+"""
+SHADOW = """
+import os
+with open({told!r}, "a") as told:
+    print(os.getpid(), file=told)
+raise ImportError("random.py of the notebook's own folder hides the standard one")
+"""

@@ -1,0 +1,307 @@
+"""Real Jupyter as a plain user runs it: servers, bare managers, headless runs, clients of kernels."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from queue import Empty
+
+from jupyter_client.blocking.client import BlockingKernelClient
+from rig import SCRIPTS, Person, RigError, Witness, wait_for
+
+TOKEN = "a-token-that-no-database-may-hold"
+MANAGER = Path(__file__).with_name("bare_manager.py").read_text()
+ESTABLISHED = "01"
+
+
+class KernelClient:
+    """A client of one's own to a running kernel, by its connection file."""
+
+    def __init__(self, connection_file: Path, *, listeners: int = 0) -> None:
+        self.connection_file = connection_file
+        self._client = BlockingKernelClient(connection_file=str(connection_file))
+        self._client.load_connection_file()
+        self._client.start_channels()
+        wait_for(self._answers, 60, f"a kernel answers by {connection_file}")
+        self._await_listeners(listeners)
+
+    def _answers(self) -> bool:
+        """The client gives a kernel up when one heartbeat is late, as under load it may be."""
+        try:
+            self._client.wait_for_ready(timeout=10)
+        except RuntimeError:
+            return False
+        return True
+
+    def _await_listeners(self, count: int) -> None:
+        """Let every daemon's reader join iopub: what is said before, nobody else can hear.
+
+        A reader that never comes costs 5 s; the verdict must then stand without it.
+        """
+        if count == 0 or self._client.transport != "tcp":
+            return
+        try:
+            wait_for(lambda: connections_to(self._client.iopub_port) >= count, 5, "iopub listeners")
+        except RigError as late:
+            print(f"{self.connection_file.name}: {late}", file=sys.stderr)
+
+    @property
+    def key(self) -> str:
+        return str(json.loads(self.connection_file.read_text())["key"])
+
+    def pid(self) -> int:
+        """As the kernel itself says it, with no count of the cell and no execute_input."""
+        answer = self._execute("", silent=True, user_expressions={"pid": "__import__('os').getpid()"})
+        return int(answer["user_expressions"]["pid"]["data"]["text/plain"])
+
+    def run(self, code: str, deadline_s: float = 60) -> dict[str, object]:
+        """Execute a cell to its end; the content of execute_reply.
+
+        Sent again when ipykernel aborts it, as it does for a moment after an interrupted cell.
+        """
+        reply = self._execute(code, deadline_s=deadline_s)
+        while reply["status"] == "aborted":
+            reply = self._execute(code, deadline_s=deadline_s)
+        return reply
+
+    def _execute(self, code: str, deadline_s: float = 60, **options: object) -> dict:  # type: ignore[type-arg]
+        return self.reply_to(self._client.execute(code, **options), deadline_s)
+
+    def reply_to(self, asked: str, deadline_s: float = 60) -> dict:  # type: ignore[type-arg]
+        until = time.monotonic() + deadline_s
+        while time.monotonic() < until:
+            try:
+                reply = self._client.get_shell_msg(timeout=1)
+            except Empty:
+                continue
+            if reply["parent_header"].get("msg_id") == asked:
+                return dict(reply["content"])
+        raise RigError(f"no reply within {deadline_s:g} s to a request")
+
+    def begin(self, code: str) -> None:
+        """Send a cell and return at once."""
+        self._client.execute(code)
+
+    def begin_and_hear(self, code: str, word: str, deadline_s: float = 60) -> str:
+        """Send a cell; its message id, when it has printed the word."""
+        asked = self._client.execute(code)
+        until = time.monotonic() + deadline_s
+        while time.monotonic() < until:
+            try:
+                message = self._client.get_iopub_msg(timeout=1)
+            except Empty:
+                continue
+            ours = message["parent_header"].get("msg_id") == asked
+            if ours and word in str(message["content"].get("text", "")):
+                return asked
+        raise RigError(f"{word!r} was not printed within {deadline_s:g} s by: {code[:60]}")
+
+    def close(self) -> None:
+        self._client.stop_channels()
+
+
+def connections_to(port: int) -> int:
+    """Established connections to a loopback port, as the listener's side has them."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(1 for row in rows if row[3] == ESTABLISHED and row[1].endswith(f":{port:04X}"))
+
+
+def serving(connection_file: Path) -> list[int]:
+    """The pids whose command line names the file."""
+    name = connection_file.name.encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and name in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+class JupyterServer:
+    """A jupyter_server on loopback, its runtime folder where jupyter puts it."""
+
+    def __init__(self, person: Person, name: str) -> None:
+        self.person = person
+        self.folder = (person.home / name).resolve()
+        self.folder.mkdir()
+        os.chown(self.folder, person.uid, person.uid)
+        self.runtime = person.home / ".local/share/jupyter/runtime"
+        self._log = (self.folder / "server.log").open("w")
+        argv = [
+            sys.executable,
+            "-m",
+            "jupyter_server",
+            "--ServerApp.ip=127.0.0.1",
+            "--ServerApp.port=0",
+        ]
+        argv += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={self.folder}"]
+        argv += ["--ServerApp.terminals_enabled=False", "--ServerApp.open_browser=False"]
+        self.process = person.popen(argv, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        self.url = ""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def await_ready(self, deadline_s: float = 40) -> None:
+        wait_for(self._answers, deadline_s, f"jupyter_server answers (see {self._log.name})")
+
+    def _answers(self) -> bool:
+        try:
+            info = json.loads((self.runtime / f"jpserver-{self.pid}.json").read_text())
+            self.url = info["url"]
+            self.ask("GET", "api/status")
+        except (FileNotFoundError, json.JSONDecodeError, urllib.error.URLError):
+            return False
+        return True
+
+    def ask(self, method: str, path: str, body: object = None) -> dict:  # type: ignore[type-arg]
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Authorization": f"token {TOKEN}"})
+        request.method = method
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            text = answer.read()
+        return dict(json.loads(text)) if text else {}
+
+    def open_notebook(self, path: str, kernel_name: str = "python3") -> "NotebookSession":
+        kernel = {"name": kernel_name}
+        body = {"path": path, "name": path, "type": "notebook", "kernel": kernel}
+        made = self.ask("POST", "api/sessions", body)
+        return NotebookSession(self, made["id"], made["kernel"]["id"], str(self.folder / path))
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self, deadline_s: float = 30) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._log.close()
+
+
+class NotebookSession:
+    """A notebook that is open in a server, and its kernel."""
+
+    def __init__(self, server: JupyterServer, session_id: str, kernel_id: str, notebook: str) -> None:
+        self.server = server
+        self.kernel_id = kernel_id
+        self.notebook = notebook
+        self.connection_file = server.runtime / f"kernel-{kernel_id}.json"
+        self._session_id = session_id
+
+    def connect(self, listeners: int = 0) -> KernelClient:
+        wait_for(self._has_file, 20, f"{self.connection_file}")
+        return KernelClient(self.connection_file, listeners=listeners)
+
+    def _has_file(self) -> bool:
+        return self.connection_file.exists() and self.connection_file.stat().st_size > 0
+
+    def restart(self) -> None:
+        self.server.ask("POST", f"api/kernels/{self.kernel_id}/restart", {})
+
+    def interrupt(self) -> None:
+        self.server.ask("POST", f"api/kernels/{self.kernel_id}/interrupt", {})
+
+    def shut_down(self) -> None:
+        self.server.ask("DELETE", f"api/sessions/{self._session_id}")
+
+
+class BareKernel:
+    """A kernel of a bare KernelManager in a process of its own, which reaps nothing unasked."""
+
+    def __init__(self, person: Person, transport: str = "tcp") -> None:
+        self.person = person
+        self.process = person.popen(
+            [sys.executable, "-c", MANAGER, transport],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert self.process.stdout is not None
+        told = json.loads(self.process.stdout.readline())
+        self.pid: int = told["pid"]
+        self.connection_file = Path(told["connection_file"])
+
+    def reap(self) -> None:
+        """Let the manager look once: the zombie goes."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("poll\n")
+        self.process.stdin.flush()
+        self.process.stdout.readline()
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        witness = Witness(self.pid)
+        os.kill(self.pid, number)
+        witness.wait_dead()
+
+    def close(self) -> None:
+        """End of input: the manager shuts its kernel down, or buries it, and leaves."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def write_notebook(person: Person, name: str, cells: Sequence[str]) -> Path:
+    """A notebook whose first cell writes the kernel's pid beside it (`<name>.pid`)."""
+    path = person.home / f"{name}.ipynb"
+    tell = f"import os\nopen({str(path.with_suffix('.pid'))!r}, 'w').write(str(os.getpid()))"
+    made = [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": f"c{number}",
+            "metadata": {},
+            "outputs": [],
+        }
+        | {"source": source}
+        for number, source in enumerate([tell, *cells])
+    ]
+    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    whole = {"cells": made, "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(whole))
+    os.chown(path, person.uid, person.uid)
+    return path
+
+
+def pid_told_by(notebook: Path) -> int:
+    return int(notebook.with_suffix(".pid").read_text())
+
+
+def run_headless(person: Person, notebook: Path, tool: str) -> subprocess.Popen[str]:
+    """`jupyter execute` (nbclient) or papermill on a notebook."""
+    if tool == "papermill":
+        argv = [str(SCRIPTS / "papermill"), str(notebook), f"{notebook.with_suffix('')}-out.ipynb"]
+    else:
+        argv = [str(SCRIPTS / "jupyter-execute"), str(notebook)]
+    quiet = subprocess.DEVNULL
+    return person.popen(argv, stdin=quiet, stdout=quiet, stderr=quiet)
+
+
+def add_kernelspec(
+    person: Person, name: str, argv: list[str], env: dict[str, str] | None = None
+) -> None:
+    """A kernelspec in the person's own jupyter folder."""
+    folder = person.home / ".local/share/jupyter/kernels" / name
+    folder.mkdir(parents=True)
+    spec = {"argv": argv, "display_name": name, "language": "python", "env": env or {}}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    for made in (folder, *folder.parents):
+        if made == person.home:
+            break
+        os.chown(made, person.uid, person.uid)

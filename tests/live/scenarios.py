@@ -1,0 +1,34 @@
+"""Every scenario by its name."""
+
+from collections.abc import Callable
+
+import asked_for
+import deaths
+from cells import FATAL_CELLS
+from stage import Life, Stage
+
+# the long ones first: the rest fills the gaps
+SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
+    "broken-start": deaths.broken_start,
+    "oom-cgroup": deaths.killed_for_its_cgroup,
+    "server-killed": deaths.server_killed,
+    "clean": asked_for.clean_starts_and_stops,
+    "papermill": asked_for.finished_by_papermill,
+    "server-stopped": asked_for.server_stopped,
+    "restart-idle": asked_for.restarted_idle,
+    "restart-busy": asked_for.restarted_busy,
+    "survivor": asked_for.survives,
+    "headless-crash": deaths.nbclient_cell_crashes,
+    "nbclient": asked_for.finished_by_nbclient,
+    "wrapped": deaths.wrapped_in_a_shell,
+    "bare": deaths.bare_segfault,
+    "bare-ipc": deaths.bare_ipc_segfault,
+    "other-user": deaths.another_users_kernel,
+    "xeus": deaths.xeus_segfault,
+    "bash": deaths.bash_killed,
+    "killed-gigabyte": deaths.killed_with_a_gigabyte,
+    "killed-past": deaths.killed_in_a_cgroup_with_a_past,
+    "killed-idle": deaths.killed_idle,
+    "shutdown": asked_for.shut_down,
+    **{name: deaths.fatal(name) for name in FATAL_CELLS},
+}

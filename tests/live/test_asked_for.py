@@ -1,0 +1,57 @@
+"""What was asked for, or survived, is no incident in any role; and nothing else is reported."""
+
+import pytest
+from report import NEEDED, Report, each_role, story
+from rig import PLAIN
+from test_deaths import DEATHS
+
+from kerneld.model.vocabulary import Cause
+
+pytestmark = NEEDED
+
+REQUESTED = [
+    ("shutdown", [Cause.SHUTDOWN]),
+    ("restart-idle", [Cause.RESTART, Cause.SHUTDOWN]),
+    ("restart-busy", [Cause.RESTART, Cause.SHUTDOWN]),
+    ("survivor", [Cause.SHUTDOWN]),
+    ("nbclient", [Cause.SHUTDOWN]),
+    ("papermill", [Cause.SHUTDOWN]),
+]
+
+
+@each_role
+def test_a_stopped_server_is_no_incident(report: Report, role: str) -> None:
+    server, *stopped = report.of("server-stopped")
+    assert not [end for end in report.ends[role] if end.process.pid == server.pid and end.is_incident]
+    for life in stopped:
+        end = report.end(role, life)
+        assert end.cause is Cause.SERVER_STOPPED, story(end)
+
+
+@each_role
+@pytest.mark.parametrize(("scenario", "causes"), REQUESTED, ids=[row[0] for row in REQUESTED])
+def test_what_was_asked_for_is_no_incident(
+    report: Report, role: str, scenario: str, causes: list[Cause]
+) -> None:
+    ends = [report.end(role, life) for life in report.of(scenario)]
+    assert [end.cause for end in ends] == causes, [story(end) for end in ends]
+    assert not any(end.is_incident for end in ends)
+
+
+@each_role
+def test_clean_starts_and_stops_are_no_incidents(report: Report, role: str) -> None:
+    lives = report.of("clean")
+    assert len(lives) == report.stage.rounds
+    for life in lives:
+        end = report.end(role, life)
+        assert end.cause is Cause.SHUTDOWN, story(end)
+
+
+@each_role
+def test_nothing_else_is_reported(report: Report, role: str) -> None:
+    """Workers, helpers, runners, servers and successors: not one incident too many."""
+    names = [*(row[0] for row in DEATHS), "oom-cgroup", "self-kill"]
+    expected = {life.pid for name in names for life in report.lives.get(name, [])}
+    expected |= {report.of("server-killed")[0].pid}
+    told = [end for end in report.ends[role] if end.is_incident and end.user.uid == PLAIN]
+    assert [story(end) for end in told if end.process.pid not in expected] == []

@@ -1,0 +1,218 @@
+"""Every way to die, on real kernels: the cause, the kernel, the cell, the proof, in each role."""
+
+import pytest
+from report import NEEDED, SEEING, Report, each_role, story
+from rig import OTHER, PLAIN
+from scenarios import SCENARIOS
+
+from kerneld.model.vocabulary import Category, Cause, Confidence, PeakHow, Scope, State
+
+pytestmark = NEEDED
+
+# scenario, cause, exit signal, exit code
+FAULTS = [
+    ("segfault", Cause.SEGFAULT, 11, None),
+    ("abort", Cause.ABORT, 6, None),
+    ("bus-error", Cause.BUS_ERROR, 7, None),
+    ("illegal-instruction", Cause.ILLEGAL_INSTRUCTION, 4, None),
+    ("trap", Cause.TRAP, 5, None),
+    ("arithmetic-fault", Cause.ARITHMETIC_FAULT, 8, None),
+    ("wrapped", Cause.SEGFAULT, 11, None),
+    ("bare", Cause.SEGFAULT, 11, None),
+    ("bare-ipc", Cause.SEGFAULT, 11, None),
+    ("headless-crash", Cause.SEGFAULT, 11, None),
+]
+EXITS = [
+    ("exit-call", Cause.EXIT_CALL, None, 0),
+    ("hard-exit-3", Cause.HARD_EXIT, None, 3),
+    ("hard-exit-0", Cause.HARD_EXIT, None, 0),
+    ("xeus", Cause.HARD_EXIT, None, 1),
+    ("broken-start", Cause.STARTUP_FAILURE, None, 1),
+]
+KILLS = [
+    ("killed-gigabyte", Cause.KILLED, 9, None),
+    ("killed-past", Cause.KILLED, 9, None),
+    ("killed-idle", Cause.KILLED, 9, None),
+    ("bash", Cause.KILLED, 9, None),
+]
+DEATHS = [row for row in FAULTS + EXITS + KILLS if row[0] in SCENARIOS]
+each_death = pytest.mark.parametrize(
+    ("scenario", "cause", "number", "code"), DEATHS, ids=[row[0] for row in DEATHS]
+)
+
+
+@each_role
+@each_death
+def test_names_the_cause(
+    report: Report, role: str, scenario: str, cause: Cause, number: int | None, code: int | None
+) -> None:
+    for life in report.of(scenario):
+        end = report.end(role, life)
+        assert end.cause == cause, story(end)
+        assert end.is_incident
+        assert (end.exit.signal, end.exit.code) == (number, code), story(end)
+        assert end.state is State.SETTLED
+
+
+@each_role
+@each_death
+def test_names_the_kernel_its_notebook_and_its_user(
+    report: Report, role: str, scenario: str, cause: Cause, number: int | None, code: int | None
+) -> None:
+    for life in report.of(scenario):
+        end = report.end(role, life)
+        assert end.kernel is not None
+        assert end.kernel.pid == life.pid
+        assert end.user.uid == PLAIN
+        assert life.kernel_id in (None, end.kernel.id)
+        assert life.notebook is None or (end.notebook and end.notebook.path == life.notebook)
+
+
+@each_role
+@each_death
+def test_names_the_cell(
+    report: Report, role: str, scenario: str, cause: Cause, number: int | None, code: int | None
+) -> None:
+    for life in report.of(scenario):
+        end = report.end(role, life)
+        if life.execution_count is None:
+            continue
+        if scenario == "bare-ipc" and role != "plain":
+            assert end.cell is None or end.cell.execution_count is None
+            assert any(blind.source == "iopub" for blind in end.blind), "an unheard kernel is told"
+            continue
+        assert end.cell is not None, story(end)
+        assert end.cell.execution_count == life.execution_count
+
+
+@each_role
+@pytest.mark.parametrize("scenario", [row[0] for row in DEATHS if row[0] != "broken-start"])
+def test_dates_the_death_when_it_happened(report: Report, role: str, scenario: str) -> None:
+    """The witness looked just after the death; only a headless one waited for its runner."""
+    (life,) = report.of(scenario)
+    end = report.end(role, life)
+    assert life.died_at is not None
+    late_s = (life.died_at - end.died_at).total_seconds()
+    assert -0.01 <= late_s <= (10 if scenario == "headless-crash" else 2)
+    assert end.died_at_uncertainty_s == 0
+    assert end.recorded_at >= end.detected_at
+
+
+@each_role
+@pytest.mark.parametrize("scenario", [row[0] for row in FAULTS if row in DEATHS])
+def test_a_signal_read_from_the_process_itself_is_certain(
+    report: Report, role: str, scenario: str
+) -> None:
+    end = report.first(role, scenario)
+    assert end.confidence is Confidence.CERTAIN, story(end)
+
+
+@pytest.mark.parametrize("role", SEEING)
+@pytest.mark.parametrize("scenario", ["segfault", "wrapped", "bare", "headless-crash"])
+def test_a_segfault_names_the_faulting_object(report: Report, role: str, scenario: str) -> None:
+    end = report.first(role, scenario)
+    assert end.fault is not None, story(end)
+    assert (end.fault.object or "").startswith("libc"), end.fault
+
+
+def test_a_plain_user_is_told_that_the_log_was_closed(report: Report) -> None:
+    end = report.first("plain", "segfault")
+    assert end.fault is None or end.fault.object is None
+    assert any("log" in blind.source for blind in end.blind), end.blind
+
+
+@pytest.mark.parametrize("role", SEEING)
+def test_an_oom_kill_of_the_cgroup_is_certain_and_measured(report: Report, role: str) -> None:
+    """The peak is within 1 % of the rss that Linux itself logged for this pid."""
+    (life,) = report.of("oom-cgroup")
+    end = report.end(role, life)
+    assert (end.cause, end.confidence) == (Cause.OOM_CGROUP, Confidence.CERTAIN), story(end)
+    logged = report.log.oom_rss_bytes(life.pid)
+    assert logged is not None
+    assert end.memory.peak_how is PeakHow.OOM_LINE
+    assert end.memory.peak_bytes == pytest.approx(logged, rel=0.01)
+
+
+def test_an_oom_kill_without_the_log_is_never_certain(report: Report) -> None:
+    """The counters make it likely; where they fall short it is `killed`, and the suspicion is told."""
+    end = report.first("plain", "oom-cgroup")
+    if end.cause is Cause.OOM_CGROUP:
+        assert end.confidence is Confidence.LIKELY, story(end)
+        return
+    assert (end.cause, end.confidence) == (Cause.KILLED, Confidence.POSSIBLE), story(end)
+    assert Cause.OOM_CGROUP in {other.cause for other in end.alternatives}
+
+
+@each_role
+def test_an_oom_kill_names_kernel_cell_and_limit(report: Report, role: str) -> None:
+    (life,) = report.of("oom-cgroup")
+    end = report.end(role, life)
+    assert (end.exit.signal, end.user.uid) == (9, PLAIN)
+    assert end.kernel is not None
+    assert end.kernel.id == life.kernel_id
+    assert end.notebook is not None
+    assert end.notebook.path == life.notebook
+    assert end.cell is not None
+    assert end.cell.execution_count == life.execution_count
+
+
+@each_role
+@pytest.mark.parametrize("scenario", [row[0] for row in KILLS])
+def test_a_kill_is_no_oom(report: Report, role: str, scenario: str) -> None:
+    """A gigabyte held, a cgroup that had killed before: SIGKILL alone proves nothing."""
+    end = report.first(role, scenario)
+    assert end.category is Category.KILLED, story(end)
+    assert end.confidence is not Confidence.CERTAIN
+    assert not any(other.confidence is Confidence.CERTAIN for other in end.alternatives)
+
+
+@each_role
+def test_a_killed_kernel_had_the_memory_it_had(report: Report, role: str) -> None:
+    memory = report.first(role, "killed-gigabyte").memory
+    assert memory.peak_bytes is not None
+    assert memory.peak_bytes > 0.95 * (1 << 30)
+
+
+@each_role
+def test_a_kernel_that_shot_itself_was_killed(report: Report, role: str) -> None:
+    end = report.first(role, "self-kill")
+    assert end.cause in (Cause.KILLED_BY_PROCESS, Cause.KILLED), story(end)
+    assert end.exit.signal == 9
+
+
+@each_role
+def test_the_kernel_is_reported_and_not_its_shell(report: Report, role: str) -> None:
+    end = report.first(role, "wrapped")
+    shells = report.stage.extra["shells"]
+    assert isinstance(shells, list)
+    assert shells
+    assert end.process.comm != "sh"
+    assert not [other for other in report.ends[role] if other.process.pid in shells]
+
+
+@each_role
+def test_starts_that_fail_share_one_kernel_id(report: Report, role: str) -> None:
+    ends = [report.end(role, life) for life in report.of("broken-start")]
+    assert len({end.kernel.id for end in ends if end.kernel}) == 1
+    assert len(ends) == 6
+
+
+@each_role
+def test_a_killed_server_is_one_incident_and_its_kernels_follow_it(report: Report, role: str) -> None:
+    server, *orphans = report.of("server-killed")
+    told = report.end(role, server)
+    assert (told.scope, told.cause, told.exit.signal) == (Scope.SERVER, Cause.KILLED, 9), story(told)
+    assert set(told.kernels) == {orphan.kernel_id for orphan in orphans}
+    for orphan in orphans:
+        end = report.end(role, orphan)
+        assert (end.cause, end.exit.code) == (Cause.PARENT_DIED, 1), story(end)
+        assert end.caused_by == told.uuid
+        assert not end.is_incident
+
+
+def test_another_users_kernel_is_seen_by_root_and_not_by_a_plain_user(report: Report) -> None:
+    (life,) = report.of("other-user")
+    for role in SEEING:
+        end = report.end(role, life)
+        assert (end.cause, end.user.uid) == (Cause.KILLED, OTHER), story(end)
+    assert {end.user.uid for end in report.ends["plain"]} == {PLAIN}
