@@ -1,0 +1,238 @@
+"""Memory of every tracked process, sampled into rings that a death is asked for; no queue between."""
+
+import logging
+import select
+import time
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from kerneld.model.effects import Effect, ForgetMemory, SampleMemory
+from kerneld.model.facts import CgroupDelta, MemoryAccount, SourceState
+from kerneld.model.process import Process, ProcessKey
+from kerneld.parse.procfs import Meminfo
+from kerneld.proc.cgroup import CGROUP_ROOT, cgroup_dirs
+from kerneld.proc.memory import HostMemory, ProcessMemory
+from kerneld.proc.process import boot_seconds
+from kerneld.sources.cgroup_history import CgroupHistory
+from kerneld.sources.memory_track import BUSY_FOR_S, SLOW_REST_S, STATUS_REST_S, Track
+from kerneld.sources.source import Mailbox, Outlet
+
+log = logging.getLogger(__name__)
+
+REST_S = 1.0
+NEAR_SHARE = 0.8
+BIG_SHARE = 0.1
+"""Page cache fills a cgroup to its limit in all peace: only who holds this much of it is hurried."""
+HOST_BUSY_S = 0.25
+GROWTH_OVER_S = 10.0
+ACCOUNT_SAMPLES, LIVING_SAMPLES, LIVING_S = 240, 60, 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class LivingMemory:
+    """A process now: samples are (seconds ago, bytes) of the last 5 minutes, oldest first."""
+
+    rss_bytes: int | None
+    tree_bytes: int | None
+    growth_bytes_per_s: float | None
+    samples: tuple[tuple[float, int], ...]
+
+
+class MemorySource:
+    """Rings of memory: 1 Hz at rest, busy_hz while a process grows, is busy or nears its limit.
+
+    Orders come by control; account, cgroup_delta, living and mark_busy are for the owner's thread.
+    """
+
+    name = "memory"
+
+    def __init__(
+        self, *, busy_hz: float = 20.0, proc_root: str = "/proc", cgroup_root: str = CGROUP_ROOT
+    ) -> None:
+        self._busy_s = 1.0 / busy_hz
+        self._roots = (proc_root, cgroup_root)
+        self._mailbox = Mailbox()
+        self._tracks: dict[ProcessKey, Track] = {}
+        self._living: list[Track] = []
+        self._cgroups: dict[tuple[int, str], CgroupHistory] = {}
+        self._host: deque[tuple[float, Meminfo]] = deque(maxlen=40)
+
+    def control(self, effect: Effect) -> None:
+        self._mailbox.put(effect)
+
+    def wake(self) -> None:
+        self._mailbox.wake()
+
+    def mark_busy(self, key: ProcessKey, busy: bool) -> None:
+        """iopub says that a request is being served: it may allocate at any moment."""
+        track = self._tracks.get(key)
+        if track is None or track.marked == busy:
+            return
+        track.marked = busy
+        if busy:
+            self.wake()
+
+    # ------------------------------------------------------------------ the sampler's thread
+
+    def run(self, outlet: Outlet) -> None:
+        outlet.emit(SourceState(datetime.now(UTC), self.name, True))
+        host = HostMemory(self._roots[0])
+        poller = select.poll()
+        poller.register(self._mailbox.fd, select.POLLIN)
+        rest_due_s = busy_due_s = boot_seconds()
+        try:
+            while not outlet.stopping.is_set():
+                outlet.tick()
+                for effect in self._mailbox.drain():
+                    self._obey(effect)
+                now_s = boot_seconds()
+                busy = [track for track in self._living if track.is_busy(now_s)]
+                if now_s >= rest_due_s:
+                    self._sample_all(now_s, host)
+                    rest_due_s = max(rest_due_s + REST_S, now_s)
+                    busy_due_s = now_s + self._busy_s
+                elif busy and now_s >= busy_due_s:
+                    self._sample_busy(busy, now_s, host)
+                    busy_due_s = now_s + self._busy_s
+                due_s = min(rest_due_s, busy_due_s) if busy else rest_due_s
+                poller.poll(max(0.0, due_s - boot_seconds()) * 1000)
+        finally:
+            host.close()
+
+    def _sample_all(self, now_s: float, host: HostMemory) -> None:
+        meminfo = host.read()
+        self._host.append((now_s, meminfo))
+        for cgroup in self._cgroups.values():
+            cgroup.sample(now_s)
+        ended = False
+        for track in self._living:
+            ended |= not track.sample(now_s)
+        if ended:
+            self._living = [track for track in self._living if track.memory is not None]
+        self._hurry(now_s, meminfo)
+
+    def _sample_busy(self, busy: list[Track], now_s: float, host: HostMemory) -> None:
+        for track in busy:
+            track.sample(now_s)
+        for cgroup in {track.cgroup for track in busy}:
+            if cgroup is not None:
+                cgroup.sample_usage()
+        if not self._host or now_s - self._host[-1][0] >= HOST_BUSY_S:
+            self._host.append((now_s, host.read()))
+
+    def _hurry(self, now_s: float, meminfo: Meminfo) -> None:
+        """Who holds much of a limit that is almost used up is looked at more often."""
+        near = {
+            cgroup: limit
+            for cgroup in self._cgroups.values()
+            if (limit := cgroup.near_limit_bytes(NEAR_SHARE)) is not None
+        }
+        total, free = meminfo.total_bytes, meminfo.available_bytes
+        host_limit = total if total and free is not None and free < (1 - NEAR_SHARE) * total else None
+        if not near and host_limit is None:
+            return
+        for track in self._living:
+            limit = near.get(track.cgroup) if track.cgroup else None
+            limit = min((x for x in (limit, host_limit) if x is not None), default=None)
+            if limit is not None and track.tree_bytes >= BIG_SHARE * limit:
+                track.busy_until_s = now_s + BUSY_FOR_S
+
+    def _obey(self, effect: Effect) -> None:
+        if isinstance(effect, SampleMemory):
+            self._begin(effect.process)
+        elif isinstance(effect, ForgetMemory):
+            self._forget(effect.key)
+
+    def _begin(self, process: Process) -> None:
+        if process.key in self._tracks:
+            return
+        now_s = boot_seconds()
+        cgroup = self._join_cgroup(process, now_s)
+        memory = None
+        try:
+            memory = ProcessMemory(process.key, proc_root=self._roots[0])
+        except ProcessLookupError:
+            pass
+        except OSError as problem:
+            log.warning("the memory of process %d can't be sampled: %s", process.pid, problem)
+        track = self._tracks[process.key] = Track(memory, cgroup, now_s)
+        if track.sample(now_s):
+            track.slow_due_s += process.pid % SLOW_REST_S  # spread, so no second looks at all of them
+            track.status_due_s += process.pid % STATUS_REST_S
+            self._living.append(track)
+
+    def _join_cgroup(self, process: Process, now_s: float) -> CgroupHistory | None:
+        location = process.cgroup
+        if location is None:
+            return None
+        name = (location.version, location.path)
+        history = self._cgroups.get(name)
+        if history is None:
+            dirs = cgroup_dirs(location, proc_root=self._roots[0], cgroup_root=self._roots[1])
+            if not dirs:
+                return None
+            history = self._cgroups[name] = CgroupHistory(dirs)
+            history.sample(now_s)
+        history.members += 1
+        return history
+
+    def _forget(self, key: ProcessKey) -> None:
+        track = self._tracks.pop(key, None)
+        if track is None:
+            return
+        track.close()
+        self._living = [other for other in self._living if other is not track]
+        if track.cgroup is None:
+            return
+        track.cgroup.members -= 1
+        if track.cgroup.members == 0:
+            self._cgroups = {n: c for n, c in self._cgroups.items() if c is not track.cgroup}
+            track.cgroup.close()
+
+    # ------------------------------------------------------------------ the owner's questions
+
+    def account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount:
+        """What the sampler knew of a process that died then; empty where it knew nothing of it."""
+        died_s = died_at.timestamp() - time.time() + boot_seconds()
+        host = next((m for at_s, m in reversed(list(self._host)) if at_s <= died_s), None)
+        total = host.total_bytes if host else None
+        free = host.available_bytes if host else None
+        track = self._tracks.get(key)
+        if track is None:
+            return MemoryAccount(host_total_bytes=total, host_available_bytes=free)
+        samples = track.ring.pairs(died_s, at_most=ACCOUNT_SAMPLES)
+        return MemoryAccount(
+            samples=samples,
+            last_bytes=samples[-1][1] if samples else None,
+            last_at=died_at - timedelta(seconds=samples[-1][0]) if samples else None,
+            tree_peak_bytes=track.tree_peak_bytes or None,
+            swap_bytes=track.swap_bytes,
+            peaks=track.peaks(max((size for _, size in samples), default=0)),
+            growth_bytes_per_s=track.ring.growth_bytes_per_s(died_s, over_s=GROWTH_OVER_S),
+            host_total_bytes=total,
+            host_available_bytes=free,
+        )
+
+    def cgroup_delta(self, key: ProcessKey) -> CgroupDelta | None:
+        """The cgroup's counters before the death and now; None where it is in no known cgroup."""
+        track = self._tracks.get(key)
+        if track is None or track.cgroup is None:
+            return None
+        before = track.cgroup_before
+        if before is None:
+            before = track.cgroup.before(track.last_s)
+        return CgroupDelta(before=before, after=track.cgroup.read_now())
+
+    def living(self, key: ProcessKey) -> LivingMemory | None:
+        """How a process does now; None where it is not sampled."""
+        track = self._tracks.get(key)
+        if track is None:
+            return None
+        now_s = boot_seconds()
+        return LivingMemory(
+            rss_bytes=track.last_bytes or None,
+            tree_bytes=track.tree_bytes or None,
+            growth_bytes_per_s=track.ring.growth_bytes_per_s(now_s, over_s=GROWTH_OVER_S),
+            samples=track.ring.pairs(now_s, at_most=LIVING_SAMPLES, since_s=now_s - LIVING_S),
+        )

@@ -1,0 +1,98 @@
+"""One process in the memory sampler's hand: when it is looked at, and what was seen."""
+
+from kerneld.model.facts import CgroupReading, PeakReading
+from kerneld.model.vocabulary import PeakHow
+from kerneld.proc.memory import ProcessMemory
+from kerneld.sources.cgroup_history import CgroupHistory
+from kerneld.sources.ring import Ring
+
+GROWTH_BYTES = 4 << 20
+"""since the last sample: more is growth, and the process is looked at busy_hz times a second"""
+BUSY_FOR_S = 3.0
+SLOW_REST_S, SLOW_BUSY_S = 5.0, 1.0
+STATUS_REST_S = 30.0
+THREADS_S = 5.0
+
+
+class Track:
+    """One process in the sampler's hand. memory is None once it ended; the ring stays."""
+
+    __slots__ = (
+        *("busy_until_s", "cgroup", "cgroup_before", "hwm_bytes", "last_bytes", "last_s", "marked"),
+        *("memory", "ring", "slow_due_s", "status_bytes", "status_due_s", "swap_bytes"),
+        *("threads_due_s", "tree_bytes", "tree_peak_bytes"),
+    )
+
+    def __init__(
+        self, memory: ProcessMemory | None, cgroup: CgroupHistory | None, now_s: float
+    ) -> None:
+        self.memory = memory
+        self.cgroup = cgroup
+        self.cgroup_before: tuple[CgroupReading, ...] | None = None
+        self.ring = Ring(now_s)
+        self.marked = False
+        self.last_s = now_s
+        self.last_bytes = self.tree_bytes = self.tree_peak_bytes = self.status_bytes = 0
+        self.hwm_bytes: int | None = None
+        self.swap_bytes: int | None = None
+        self.busy_until_s = self.slow_due_s = self.status_due_s = self.threads_due_s = 0.0
+
+    def sample(self, now_s: float) -> bool:
+        """One look; False when the process has no memory any more: it ended."""
+        memory = self.memory
+        if memory is None:
+            return False
+        rss = memory.resident.read_bytes()
+        if rss == 0:
+            self._end()
+            return False
+        self.ring.append(now_s, rss)
+        tree = rss + memory.descendants_bytes() if memory.has_descendants else rss
+        if tree - self.tree_bytes > GROWTH_BYTES and self.tree_bytes:
+            self.busy_until_s = now_s + BUSY_FOR_S
+        self.last_bytes = rss
+        self.last_s = now_s
+        self.tree_bytes = tree
+        if tree > self.tree_peak_bytes:
+            self.tree_peak_bytes = tree
+        if now_s >= self.slow_due_s:
+            self._look_slowly(memory, now_s)
+        return True
+
+    def is_busy(self, now_s: float) -> bool:
+        return self.memory is not None and (self.marked or now_s < self.busy_until_s)
+
+    def _look_slowly(self, memory: ProcessMemory, now_s: float) -> None:
+        """Descendants, VmHWM and VmSwap; children of every thread only while it is busy."""
+        busy = self.is_busy(now_s)
+        self.slow_due_s = now_s + (SLOW_BUSY_S if busy else SLOW_REST_S)
+        every_thread = now_s >= self.threads_due_s and (busy or self.threads_due_s == 0)
+        if every_thread:
+            self.threads_due_s = now_s + THREADS_S
+        memory.find_descendants(every_thread=every_thread)
+        moved = abs(self.last_bytes - self.status_bytes) > GROWTH_BYTES
+        if moved or now_s >= self.status_due_s:
+            self.status_due_s = now_s + STATUS_REST_S
+            self.status_bytes = self.last_bytes
+            status = memory.status()
+            if status.hwm_bytes is not None:
+                self.hwm_bytes, self.swap_bytes = status.hwm_bytes, status.swap_bytes
+
+    def peaks(self, most_bytes: int) -> tuple[PeakReading, ...]:
+        """Lower bounds: it may have grown since. A VmHWM below a later sample is left out."""
+        peaks = [PeakReading(how=PeakHow.SAMPLE, peak_bytes=most_bytes, lower_bound=True)]
+        if self.hwm_bytes is not None and self.hwm_bytes >= most_bytes:
+            peaks.insert(0, PeakReading(how=PeakHow.VMHWM, peak_bytes=self.hwm_bytes, lower_bound=True))
+        return tuple(peaks) if most_bytes else ()
+
+    def _end(self) -> None:
+        if self.cgroup is not None and self.cgroup_before is None:
+            self.cgroup_before = self.cgroup.before(self.last_s)
+        if self.memory is not None:
+            self.memory.close()
+        self.memory = None
+
+    def close(self) -> None:
+        if self.memory is not None:
+            self.memory.close()
+        self.memory = None

@@ -1,0 +1,87 @@
+"""Memory samples to a ring of two array columns: the last minutes finely, the past coarsely."""
+
+from array import array
+from bisect import bisect_left, bisect_right
+
+CAPACITY = 1024
+"""12 bytes a sample, 12 KiB a kernel; its newer half holds 8.5 min at 1 Hz, 25 s at 20 Hz"""
+
+TICKS_PER_S = 100
+"""a time is 32 bits of 10 ms: 497 days of one boot's clock since the ring began"""
+
+
+class Ring:
+    """(seconds, bytes) in order of time, at most CAPACITY.
+
+    When it is full, the older half is thinned pairwise, of two samples the larger one staying: the
+    maximum is never lost, and what is twice as old is kept half as finely.
+
+    One thread appends. Others may read meanwhile without a lock: a value is there before its time,
+    and thinning makes new columns instead of changing those that a reader holds.
+    """
+
+    __slots__ = ("_base_s", "_columns")
+
+    def __init__(self, base_s: float) -> None:
+        self._base_s = base_s
+        self._columns = (array("I"), array("Q"))
+
+    def append(self, at_s: float, value_bytes: int) -> None:
+        times, values = self._columns
+        if len(times) >= CAPACITY:
+            times, values = self._columns = _thinned(times, values)
+        values.append(value_bytes)
+        times.append(int((at_s - self._base_s) * TICKS_PER_S))
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def window(
+        self, since_s: float = float("-inf"), until_s: float = float("inf")
+    ) -> "tuple[array[int], array[int]]":
+        """Copies of the columns (ticks since the ring's base, bytes) between two moments."""
+        times, values = self._columns
+        times = times[:]
+        first = bisect_left(times, (since_s - self._base_s) * TICKS_PER_S)
+        end = bisect_right(times, (until_s - self._base_s) * TICKS_PER_S)
+        return times[first:end], values[first:end]
+
+    def pairs(
+        self, until_s: float, *, at_most: int, since_s: float = float("-inf")
+    ) -> tuple[tuple[float, int], ...]:
+        """(seconds before `until_s`, bytes), oldest first: a group's largest, the last as it is."""
+        times, values = self.window(since_s, until_s)
+        count = len(times)
+        if count == 0:
+            return ()
+        end_ticks = (until_s - self._base_s) * TICKS_PER_S
+        step = max(1, -(-(count - 1) // max(1, at_most - 1)))
+        chosen = [
+            index if step == 1 else values.index(max(values[index : index + step]), index)
+            for index in range(0, count - 1, step)
+        ]
+        chosen.append(count - 1)
+        return tuple(
+            (round(max(0.0, end_ticks - times[i]) / TICKS_PER_S, 2), values[i]) for i in chosen
+        )
+
+    def growth_bytes_per_s(self, until_s: float, *, over_s: float) -> float | None:
+        """Between the last sample and the latest one at least over_s before the end; else the first."""
+        times, values = self.window(until_s=until_s)
+        if len(times) < 2:
+            return None
+        start_ticks = (until_s - over_s - self._base_s) * TICKS_PER_S
+        first = max(0, bisect_right(times, start_ticks) - 1)
+        elapsed = times[-1] - times[first]
+        if elapsed <= 0:
+            return None
+        return (values[-1] - values[first]) * TICKS_PER_S / elapsed
+
+
+def _thinned(times: "array[int]", values: "array[int]") -> "tuple[array[int], array[int]]":
+    half = CAPACITY // 2
+    kept = [i if values[i] > values[i + 1] else i + 1 for i in range(0, half, 2)]
+    return (
+        array("I", [times[i] for i in kept]) + times[half:],
+        array("Q", [values[i] for i in kept]) + values[half:],
+    )
