@@ -1,11 +1,15 @@
 """What several rules need of a case: the believed exit, the limits, the room that memory had left."""
 
+import re
+import signal
 from dataclasses import dataclass
 from datetime import timedelta
 
 from kerneld.model.case import Case
 from kerneld.model.facts import (
+    CgroupReading,
     ExitReading,
+    LogEvent,
     LogRecord,
     PeakReading,
     ShutdownAnnounced,
@@ -85,21 +89,32 @@ class Headroom:
     text: str
 
 
+def near_cgroup_limit(case: Case) -> bool:
+    return any(
+        r.usage_bytes >= NEAR_LIMIT_SHARE * r.limit_bytes
+        for r in (case.cgroup.before if case.cgroup else ())
+        if r.limit_bytes and r.usage_bytes is not None
+    )
+
+
+def near_host_limit(case: Case) -> bool:
+    total, free = case.memory.host_total_bytes, case.memory.host_available_bytes
+    return bool(total and free is not None and free <= (1 - NEAR_LIMIT_SHARE) * total)
+
+
 def headroom(case: Case) -> Headroom:
     """Room under the cgroups' limits and on the host at the last look before the death."""
-    seen: list[str] = []
-    near = False
-    for reading in case.cgroup.before if case.cgroup else ():
-        if reading.limit_bytes and reading.usage_bytes is not None:
-            near |= reading.usage_bytes >= NEAR_LIMIT_SHARE * reading.limit_bytes
-            seen.append(f"{reading.path} used {gib(reading.usage_bytes)} of {gib(reading.limit_bytes)}")
+    seen = [
+        f"{r.path} used {gib(r.usage_bytes)} of {gib(r.limit_bytes)}"
+        for r in (case.cgroup.before if case.cgroup else ())
+        if r.limit_bytes and r.usage_bytes is not None
+    ]
     total, free = case.memory.host_total_bytes, case.memory.host_available_bytes
     if total and free is not None:
-        near |= free <= (1 - NEAR_LIMIT_SHARE) * total
         seen.append(f"the host had {gib(free)} of {gib(total)} available")
     if not seen:
         return Headroom(None, "memory was not seen before the death")
-    return Headroom(near, "; ".join(seen))
+    return Headroom(near_cgroup_limit(case) or near_host_limit(case), "; ".join(seen))
 
 
 def own_log(case: Case, *kinds: str) -> LogRecord | None:
@@ -119,8 +134,175 @@ def announced_shutdown(case: Case) -> ShutdownAnnounced | None:
     return None
 
 
-def is_blind(case: Case, source: str) -> bool:
-    return any(blind.source == source for blind in case.blind)
+TESTIFIES = {"kmsg": "linux-log", "exits": "exit", "cgroups": "cgroup", "discover": "file"}
+"""a source that goes blind is known by its own name, what it testifies to by the evidence's"""
+
+
+def is_blind(case: Case, evidence: str) -> bool:
+    """Whether a source of this kind of evidence (`exit`, `linux-log`, …) could not be read."""
+    return any(TESTIFIES.get(blind.source, blind.source) == evidence for blind in case.blind)
+
+
+FAULT_SIGNALS = frozenset(
+    {signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV}
+)
+LIMIT_SIGNALS = frozenset({signal.SIGXCPU, signal.SIGXFSZ, signal.SIGSYS})
+
+OOM_WINDOW = timedelta(seconds=60)
+"""from Linux's kill line to the exit: freeing hundreds of GiB, or a disk wait, takes that long"""
+LOG_SLACK = timedelta(seconds=1)
+
+
+def oom_line(case: Case) -> LogRecord | None:
+    """The line by which Linux says that it killed this very process for memory."""
+    slack = LOG_SLACK + timedelta(seconds=case.died_at_uncertainty_s)
+    for record in case.log:
+        in_time = -slack <= case.died_at - record.at <= OOM_WINDOW + slack
+        born = record.at >= case.process.started_at - LOG_SLACK
+        if (
+            record.event.is_oom
+            and case.process.pid in (record.event.pid, record.tgid)
+            and born & in_time
+        ):
+            return record
+    return None
+
+
+def is_cgroup_oom(event: LogEvent) -> bool:
+    return (
+        event.kind == "oom_memcg"
+        or event.constraint == "CONSTRAINT_MEMCG"
+        or event.oom_cgroup is not None
+    )
+
+
+def same_comm(case: Case, event: LogEvent) -> bool:
+    """Whether the line's name can be this process's: Linux cuts names at 15 bytes."""
+    return event.comm is None or event.comm[:15] == case.process.comm[:15]
+
+
+def oom_rss_bytes(event: LogEvent) -> int | None:
+    """What the victim held when it was killed, as its OOM line prints it."""
+    parts = [n for n in (event.anon_rss_kb, event.file_rss_kb, event.shmem_rss_kb) if n is not None]
+    return sum(parts) * 1024 if parts else None
+
+
+def limit_of(case: Case, path: str | None) -> int | None:
+    """The limit of the cgroup at this path, else the tightest one over the process."""
+    known: list[tuple[str | None, int | None]] = [
+        (reading.path, reading.limit_bytes) for reading in (case.cgroup.before if case.cgroup else ())
+    ]
+    known += [(limit.path, limit.limit_bytes) for limit in case.process.limits]
+    return next((size for where, size in known if size and where == path), None)
+
+
+@dataclass(frozen=True, slots=True)
+class OomCounters:
+    """What the counters of the victim's cgroup say of its last moments.
+
+    kills: by how much its own oom_kill rose, less those that the log ascribes to others.
+    limit_hit: a limit over it was reached in that window; None: that can't be told.
+    """
+
+    kills: int
+    limit_hit: bool | None
+    own_path: str
+    text: str
+
+
+def oom_counters(case: Case) -> OomCounters | None:
+    """The rise of the OOM counters across the death; None where they can't be compared."""
+    if case.cgroup is None or not case.cgroup.before:
+        return None
+    after = {reading.path: reading for reading in case.cgroup.after}
+    pairs = [(b, after[b.path]) for b in case.cgroup.before if b.path in after]
+    own = case.cgroup.before[0]
+    now = after.get(own.path)
+    if now is None or own.oom_kill is None or now.oom_kill is None:
+        return None
+    others = sum(
+        r.event.cgroup == own.path and own.at - LOG_SLACK <= r.at <= now.at + LOG_SLACK
+        for r in case.neighbours
+    )
+    return OomCounters(
+        kills=now.oom_kill - own.oom_kill - others,
+        limit_hit=_limit_hit(pairs),
+        own_path=own.path,
+        text=f"oom_kill of {own.path} rose from {own.oom_kill} to {now.oom_kill}",
+    )
+
+
+def _limit_hit(pairs: list[tuple[CgroupReading, CgroupReading]]) -> bool | None:
+    """v2: `oom` rose where a limit stands. v1 has no such counter: usage ≥ 90 % at the last look."""
+    seen: list[bool] = []
+    for index, (before, after) in enumerate(pairs):
+        if before.version == 2 and before.oom is not None and after.oom is not None:
+            if index == 0 or before.limit_bytes:
+                seen.append(after.oom > before.oom)
+        elif before.version == 1 and before.limit_bytes and before.usage_bytes is not None:
+            seen.append(before.usage_bytes >= NEAR_LIMIT_SHARE * before.limit_bytes)
+    return any(seen) if seen else None
+
+
+REMOVAL_WINDOW = timedelta(seconds=2)
+REMOVAL_SLACK = timedelta(seconds=0.5)
+PROMPT_SUCCESSION = timedelta(seconds=1)
+"""a restart that was asked for starts the next life 50 ms after the end; an autorestart polls 3 s"""
+
+
+def file_removed_in_time(case: Case) -> bool:
+    """The server cleans up 0.1 to 0.2 s after the end of a kernel that it was asked to end."""
+    if case.file_removed is None:
+        return False
+    gap = case.file_removed.at - case.died_at
+    return -REMOVAL_SLACK <= gap <= REMOVAL_WINDOW + timedelta(seconds=case.died_at_uncertainty_s)
+
+
+def lasting_server(case: Case) -> bool:
+    """Its server outlives kernels, and was alive when this one ended."""
+    if case.server is None or not case.server.kind.outlives_kernels:
+        return False
+    return case.server_end is None or case.server_end.at > case.died_at
+
+
+def prompt_succession(case: Case) -> bool:
+    return (
+        case.succession is not None
+        and lasting_server(case)
+        and case.succession.at - case.died_at <= PROMPT_SUCCESSION
+    )
+
+
+def may_hide_restart(case: Case) -> bool:
+    """A stuck kernel that its server shot to restart it leaves no other trace than this."""
+    shot = exit_of(case).signal in (signal.SIGKILL, signal.SIGTERM)
+    return shot and case.busy is not False and prompt_succession(case)
+
+
+def ended_by_itself(readings: tuple[ExitReading, ...]) -> bool | None:
+    """A server's end: by exit, SIGTERM or SIGINT (True), by a crash (False), unknown (None)."""
+    end = believed_exit(readings)
+    if end.code is not None:
+        return True
+    return None if end.signal is None else end.signal in (signal.SIGTERM, signal.SIGINT)
+
+
+_OBJECT = re.compile(
+    r"(?P<name>.+?)\[(?:(?P<offset>[0-9a-f]+),)?(?P<base>[0-9a-f]+)\+(?P<size>[0-9a-f]+)\]"
+)
+
+
+def fault_object(event: LogEvent) -> tuple[str | None, str | None]:
+    """The file that a fault line names, and the offset in it: printed, or else ip less its base."""
+    match = _OBJECT.fullmatch(event.object or "")
+    if match is None:
+        return event.object, None
+    if match["offset"] is not None or event.ip is None:
+        return match["name"], match["offset"]
+    try:
+        return match["name"], f"{int(event.ip, 16) - int(match['base'], 16):x}"
+    except ValueError:
+        return match["name"], None
 
 
 def gib(size_bytes: int) -> str:

@@ -1,0 +1,37 @@
+"""The pieces of advice, in the order in which they are given."""
+
+from typing import Protocol
+
+from kerneld.advice import (
+    abort,
+    exit_in_cell,
+    hard_exit,
+    memory_limit,
+    native_crash,
+    neighbour_hog,
+    parent_died,
+    startup_failure,
+    unknown_sender,
+)
+from kerneld.model.case import Case
+from kerneld.model.incident import Advice
+from kerneld.model.verdict import Verdict
+
+
+class Piece(Protocol):
+    """One piece of advice: a module of this room; None where it does not apply."""
+
+    def advise(self, case: Case, verdict: Verdict) -> Advice | None: ...
+
+
+PIECES: tuple[Piece, ...] = (
+    neighbour_hog,
+    memory_limit,
+    native_crash,
+    abort,
+    unknown_sender,
+    exit_in_cell,
+    hard_exit,
+    startup_failure,
+    parent_died,
+)

@@ -1,0 +1,96 @@
+"""A case's facts into the words and quotes that verdicts share."""
+
+import signal
+from datetime import timedelta
+
+from kerneld.model.case import Case
+from kerneld.model.evidence import exit_of, fault_object
+from kerneld.model.facts import LogRecord, ServerEnd
+from kerneld.model.verdict import Evidence
+from kerneld.model.vocabulary import ExitHow, Scope
+
+_SUBJECT = {
+    Scope.KERNEL: "the kernel",
+    Scope.WORKER: "a worker process of the kernel",
+    Scope.SERVER: "the Jupyter server",
+}
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL; a real-time signal has only its number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def duration(delta: timedelta) -> str:
+    """0.4 s, 42 s, 3 min 5 s, 2 h 10 min."""
+    seconds = max(0.0, delta.total_seconds())
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+
+
+def subject(case: Case) -> str:
+    return _SUBJECT[case.scope]
+
+
+def cell_name(execution_count: int | None) -> str:
+    return "A cell" if execution_count is None else f"Cell [{execution_count}]"
+
+
+def story(case: Case, what: str) -> str:
+    """`what` happened, set beside what the kernel was doing: a sentence."""
+    if case.scope is Scope.SERVER or case.busy is None:
+        return f"{what[0].upper()}{what[1:]}."
+    if not case.busy:
+        return f"The kernel was idle when {what}."
+    if case.last_cell is None:
+        return f"The kernel was busy when {what}."
+    ran = duration(case.died_at - case.last_cell.at)
+    return f"{cell_name(case.last_cell.execution_count)} had run for {ran} when {what}."
+
+
+def exit_words(case: Case) -> str:
+    end = exit_of(case)
+    if end.how is ExitHow.LOST:
+        return "the exit status was lost"
+    if end.signal is not None:
+        core = ", core dumped" if end.core_dumped else ""
+        return f"ended by {signal_name(end.signal)} (signal {end.signal}{core})"
+    return f"exited with status {end.code}"
+
+
+def exit_quote(case: Case) -> Evidence:
+    """The believed exit status, and who told it."""
+    end = exit_of(case)
+    at = end.at_reading.at if end.at_reading else None
+    told = "" if end.how is ExitHow.LOST else f", says {end.how}"
+    return Evidence(source="exit", at=at, text=f"pid {case.process.pid} {exit_words(case)}{told}")
+
+
+def log_quote(record: LogRecord) -> Evidence:
+    return Evidence(source="linux-log", at=record.at, text=record.event.line)
+
+
+def server_quote(end: ServerEnd) -> Evidence:
+    """How and when the server ended."""
+    raw = next((r.status_raw for r in end.readings if r.proven and r.status_raw is not None), None)
+    if raw is None:
+        how = "ended, its exit status is lost"
+    elif raw & 0x7F:
+        how = f"was ended by {signal_name(raw & 0x7F)}"
+    else:
+        how = f"exited with status {raw >> 8 & 0xFF}"
+    return Evidence(source="server", at=end.at, text=f"its server (pid {end.pid}) {how}")
+
+
+def place(record: LogRecord | None) -> str:
+    """` in libfoo.so`, where the log names it."""
+    name = fault_object(record.event)[0] if record else None
+    return f" in {name}" if name else ""

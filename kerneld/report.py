@@ -1,0 +1,228 @@
+"""A case and its judgement into the incident that everybody reads."""
+
+from datetime import datetime
+
+from kerneld.model.case import Case
+from kerneld.model.evidence import best_peak, exit_of, fault_object, tightest_limit
+from kerneld.model.facts import LogRecord
+from kerneld.model.incident import (
+    Bystander,
+    CellPart,
+    ContainerPart,
+    ExitPart,
+    FaultPart,
+    Incident,
+    KernelPart,
+    MemoryPart,
+    NotebookPart,
+    ProcessPart,
+    ServerPart,
+    UserPart,
+)
+from kerneld.model.story import timeline
+from kerneld.model.verdict import Judgement
+from kerneld.model.vocabulary import PeakHow, Scope, State
+
+FAULT_KINDS = ("segfault", "gpf", "invalid_opcode", "int3", "divide_error", "bus_error", "seccomp")
+BYSTANDERS = 10
+
+
+def build_incident(
+    case: Case,
+    judgement: Judgement,
+    *,
+    now: datetime,
+    state: State,
+    revision: int,
+    recorded_at: datetime,
+    settled_at: datetime | None = None,
+) -> Incident:
+    """Every field that the case can fill; advice is added by who asks for it.
+
+    recorded_at: when its first verdict was stored; settled_at: now, where a settled one has none.
+    """
+    verdict = judgement.verdict
+    if state is State.SETTLED and settled_at is None:
+        settled_at = now
+    return Incident(
+        uuid=case.uuid,
+        scope=case.scope,
+        category=verdict.cause.category,
+        cause=verdict.cause,
+        confidence=verdict.confidence,
+        state=state,
+        revision=revision,
+        died_at=case.died_at,
+        died_at_uncertainty_s=case.died_at_uncertainty_s,
+        detected_at=case.detected_at,
+        recorded_at=recorded_at,
+        settled_at=settled_at,
+        caused_by=case.caused_by,
+        host=case.host,
+        kernel=_kernel(case),
+        process=_process(case),
+        user=_user(case),
+        notebook=_notebook(case),
+        server=_server(case),
+        container=_container(case),
+        cgroup=case.process.cgroup.path if case.process.cgroup else None,
+        exit=_exit(case),
+        memory=_memory(case),
+        cell=_cell(case),
+        fault=_fault(case),
+        killer=verdict.killer,
+        bystanders=_bystanders(case),
+        kernels=case.kernels,
+        summary=verdict.summary,
+        because=verdict.because,
+        against=verdict.against,
+        blind=verdict.blind,
+        alternatives=judgement.alternatives,
+        timeline=timeline(case),
+    )
+
+
+def _kernel(case: Case) -> KernelPart | None:
+    kernel = case.kernel
+    if kernel is None:
+        return None
+    return KernelPart(
+        id=kernel.id,
+        name=kernel.name,
+        language=kernel.language,
+        pid=kernel.process.pid,
+        pidfd_inode=kernel.process.key.pidfd_inode,
+        start_ticks=kernel.process.key.start_ticks,
+        connection_file=kernel.connection_file,
+        started_at=kernel.process.started_at,
+        restarts=kernel.restarts,
+    )
+
+
+def _process(case: Case) -> ProcessPart:
+    process = case.process
+    return ProcessPart(
+        pid=process.pid, comm=process.comm, start_ticks=process.key.start_ticks, ppid=process.ppid
+    )
+
+
+def _user(case: Case) -> UserPart:
+    """The uid is the truth; the Hub's name is a label that its user could forge."""
+    process = case.process
+    hub_name = process.environ.get("JUPYTERHUB_USER") or None
+    return UserPart(uid=process.uid, name=process.user_name, hub_name=hub_name)
+
+
+def _notebook(case: Case) -> NotebookPart | None:
+    kernel = case.kernel
+    if kernel is not None and kernel.notebook_path and kernel.notebook_how:
+        return NotebookPart(path=kernel.notebook_path, how=kernel.notebook_how)
+    if case.scope is not Scope.SERVER and case.server is not None and case.server.argv_notebook:
+        return NotebookPart(path=case.server.argv_notebook, how="parent-argv")
+    return None
+
+
+def _server(case: Case) -> ServerPart | None:
+    server = case.server
+    if server is None:
+        return None
+    return ServerPart(
+        pid=server.key.pid,
+        kind=server.kind.value,
+        url=server.url,
+        unit=server.unit or case.process.unit,
+    )
+
+
+def _container(case: Case) -> ContainerPart | None:
+    container_id = case.process.container_id
+    return ContainerPart(id=container_id, how="cgroup") if container_id else None
+
+
+def _exit(case: Case) -> ExitPart:
+    end = exit_of(case)
+    return ExitPart(
+        signal=end.signal,
+        code=end.code,
+        status_raw=end.status_raw,
+        core_dumped=end.core_dumped,
+        how=end.how,
+    )
+
+
+def _memory(case: Case) -> MemoryPart:
+    account, peak, limit = case.memory, best_peak(case), tightest_limit(case)
+    return MemoryPart(
+        peak_bytes=peak.peak_bytes if peak else None,
+        peak_how=PeakHow(peak.how) if peak else None,
+        peak_is_lower_bound=peak.lower_bound if peak else None,
+        last_bytes=account.last_bytes,
+        tree_peak_bytes=account.tree_peak_bytes,
+        swap_bytes=account.swap_bytes,
+        limit_bytes=limit.limit_bytes if limit else None,
+        limit_kind=limit.kind if limit else None,
+        limit_path=limit.path if limit else None,
+        host_total_bytes=account.host_total_bytes,
+        host_available_bytes=account.host_available_bytes,
+        growth_bytes_per_s=account.growth_bytes_per_s,
+        samples=account.samples,
+    )
+
+
+def _cell(case: Case) -> CellPart | None:
+    """The last cell. It has an elapsed time only where it was still running."""
+    cell = case.last_cell
+    if cell is None:
+        return None
+    elapsed_s = max(0.0, (case.died_at - cell.at).total_seconds()) if case.busy else None
+    return CellPart(
+        execution_count=cell.execution_count,
+        source=cell.source,
+        sha256=cell.sha256,
+        started_at=cell.at,
+        elapsed_s=elapsed_s,
+        how="iopub",
+    )
+
+
+def _fault(case: Case) -> FaultPart | None:
+    record = next((r for r in case.log if r.event.kind in FAULT_KINDS), None)
+    if record is None:
+        return None
+    name, offset = fault_object(record.event)
+    return FaultPart(
+        at=record.at,
+        kind=record.event.kind,
+        address=record.event.fault_addr,
+        object=name,
+        offset=offset,
+    )
+
+
+def _bystanders(case: Case) -> tuple[Bystander, ...]:
+    """The largest processes at death, as the OOM report's table has them."""
+    record = next((r for r in (*case.log, *case.neighbours) if r.event.is_oom and r.event.top), None)
+    if record is None:
+        return ()
+    rows = sorted(record.event.top, key=lambda row: row.rss_kb, reverse=True)[:BYSTANDERS]
+    return tuple(
+        Bystander(
+            pid=row.pid,
+            comm=row.comm,
+            uid=row.uid,
+            rss_bytes=row.rss_kb * 1024,
+            role=_role(record, row.pid, comm=row.comm, largest=row is rows[0]),
+        )
+        for row in rows
+    )
+
+
+def _role(record: LogRecord, pid: int, *, comm: str, largest: bool) -> str:
+    """trigger: its allocation met the limit; the report gives its name only, so it must be the one."""
+    event = record.event
+    if pid == event.pid:
+        return "victim"
+    if largest:
+        return "hog"
+    named = [row for row in event.top if row.comm == event.invoker_comm]
+    return "trigger" if len(named) == 1 and comm == event.invoker_comm else "other"

@@ -1,0 +1,39 @@
+"""A run without a front end (nbclient, papermill, a script) was done and ended its kernel.
+
+Source: `_async_cleanup_kernel` in https://github.com/jupyter/nbclient/blob/main/nbclient/client.py. It
+removes the connection file after a crash too, so only the exit status and the parent's count.
+"""
+
+from kerneld.model.case import Case
+from kerneld.model.evidence import announced_shutdown, believed_exit, exit_of
+from kerneld.model.verdict import Evidence, Verdict
+from kerneld.model.vocabulary import Cause, Confidence, Scope, ServerKind
+from kerneld.model.wording import exit_quote, server_quote
+
+NEEDS = ("exit", "iopub")
+REFINES = frozenset({Cause.HARD_EXIT})
+
+RUNNERS = (ServerKind.NBCLIENT, ServerKind.PAPERMILL)
+
+
+def judge(case: Case) -> Verdict | None:
+    if case.scope is not Scope.KERNEL or announced_shutdown(case) is not None:
+        return None
+    if case.server is not None and case.server.kind.outlives_kernels:
+        return None
+    left_itself = case.last_cell is not None and case.last_cell.code.calls_exit
+    if exit_of(case).code != 0 or case.busy or left_itself or not case.answered:
+        return None
+    runner = case.server is not None and case.server.kind in RUNNERS
+    sound = case.server_end is None or believed_exit(case.server_end.readings).code == 0
+    quotes = [exit_quote(case)]
+    if case.server_end is not None:
+        quotes.append(server_quote(case.server_end))
+    elif runner:
+        quotes.append(Evidence(source="server", text="the run that started it was still alive"))
+    return Verdict(
+        cause=Cause.SHUTDOWN,
+        confidence=Confidence.LIKELY if runner and sound else Confidence.POSSIBLE,
+        summary="The kernel ended in good order, as at the end of a run.",
+        because=tuple(quotes),
+    )

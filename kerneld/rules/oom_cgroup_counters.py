@@ -1,0 +1,47 @@
+"""The memory limit of a cgroup was reached, say its counters, where no line of the Linux log does.
+
+Source: https://docs.kernel.org/admin-guide/cgroup-v2.html: `oom_kill` counts processes of this cgroup
+killed by *any* OOM killer, so `oom` of a limit over it must have risen too. Counters name nobody.
+"""
+
+import signal
+
+from kerneld.model.case import Case
+from kerneld.model.evidence import OomCounters, exit_of, is_blind, oom_counters, oom_line
+from kerneld.model.verdict import Evidence, Verdict
+from kerneld.model.vocabulary import Cause, Confidence
+from kerneld.model.wording import exit_quote, story, subject
+
+NEEDS = ("exit", "linux-log", "cgroup")
+REFINES = frozenset({Cause.KILLED})
+
+SILENT_LOG = "the Linux log was read, and no line of it names this process"
+
+
+def judge(case: Case) -> Verdict | None:
+    counters = oom_counters(case)
+    if exit_of(case).signal != signal.SIGKILL or oom_line(case) is not None or counters is None:
+        return None
+    if counters.kills < 1 or not counters.limit_hit:
+        return None
+    against = _against(case, counters)
+    return Verdict(
+        cause=Cause.OOM_CGROUP,
+        confidence=Confidence.POSSIBLE if against else Confidence.LIKELY,
+        summary=story(
+            case, f"memory reached the limit over {counters.own_path}, and {subject(case)} was killed"
+        ),
+        because=(Evidence(source="cgroup", text=counters.text), exit_quote(case)),
+        against=against,
+    )
+
+
+def _against(case: Case, counters: OomCounters) -> tuple[Evidence, ...]:
+    shot = case.cgroup.kills_in_window if case.cgroup else 1
+    found: list[Evidence] = []
+    if shot > counters.kills:
+        text = f"{shot} processes of it ended by SIGKILL, but only {counters.kills} for memory"
+        found.append(Evidence(source="cgroup", text=text))
+    if case.settled and not is_blind(case, "linux-log"):
+        found.append(Evidence(source="linux-log", text=SILENT_LOG))
+    return tuple(found)

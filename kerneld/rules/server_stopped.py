@@ -1,0 +1,64 @@
+"""The server ended by itself (exit, SIGTERM, SIGINT), and its kernels with it.
+
+Source: `cleanup_kernels` in https://github.com/jupyter-server/jupyter_server (serverapp.py) shuts them
+down first; a Hub's stop of a local server orphans them, and they leave with status 1.
+"""
+
+import signal
+from datetime import timedelta
+
+from kerneld.model.case import Case
+from kerneld.model.evidence import (
+    announced_shutdown,
+    ended_by_itself,
+    exit_of,
+    file_removed_in_time,
+    oom_line,
+)
+from kerneld.model.facts import ServerEnd
+from kerneld.model.verdict import Verdict
+from kerneld.model.vocabulary import Cause, Confidence, Scope
+from kerneld.model.wording import exit_quote, exit_words, server_quote
+
+NEEDS = ("exit", "iopub", "file")
+REFINES = frozenset({Cause.KILLED, Cause.HARD_EXIT, Cause.SHUTDOWN, Cause.STARTUP_FAILURE})
+
+WINDOW = timedelta(seconds=10)
+SLACK = timedelta(seconds=0.5)
+
+
+def judge(case: Case) -> Verdict | None:
+    if case.scope is Scope.SERVER and ended_by_itself(case.readings):
+        return Verdict(
+            cause=Cause.SERVER_STOPPED,
+            confidence=Confidence.CERTAIN,
+            summary=f"The Jupyter server was stopped: it {exit_words(case)}.",
+            because=(exit_quote(case),),
+        )
+    server = case.server_end
+    if case.scope is not Scope.KERNEL or server is None or oom_line(case) is not None:
+        return None
+    if not ended_by_itself(server.readings) or not _went_along(case, server):
+        return None
+    said = announced_shutdown(case) is not None
+    return Verdict(
+        cause=Cause.SERVER_STOPPED,
+        confidence=Confidence.CERTAIN if said else Confidence.LIKELY,
+        summary="The kernel ended because its server was stopped.",
+        because=(server_quote(server), exit_quote(case)),
+    )
+
+
+def _went_along(case: Case, server: ServerEnd) -> bool:
+    """Whether the kernel's end fits its server's. Status 1 only past it: an orphan's."""
+    end, after = exit_of(case), case.died_at - server.at
+    if not -WINDOW <= after <= WINDOW + timedelta(seconds=case.died_at_uncertainty_s):
+        return False
+    orphaned = after >= -SLACK
+    lasting = case.server is not None and case.server.kind.outlives_kernels
+    asked = announced_shutdown(case) is not None or (lasting and file_removed_in_time(case))
+    if end.code == 1:
+        return orphaned
+    if end.code == 0:
+        return orphaned or (lasting and (asked or not case.busy))
+    return end.signal in (signal.SIGTERM, signal.SIGINT) or (asked and end.signal == signal.SIGKILL)

@@ -1,0 +1,54 @@
+"""Someone asked the kernel to end: it said so on iopub, or its living server removed its file.
+
+Source: https://jupyter-client.readthedocs.io/en/stable/messaging.html#kernel-shutdown; the server
+escalates (SIGTERM at 2.5 s, SIGKILL at 5 s) and cleans up after, which it does not after a crash.
+"""
+
+import signal
+
+from kerneld.model.case import Case
+from kerneld.model.evidence import (
+    announced_shutdown,
+    exit_of,
+    file_removed_in_time,
+    lasting_server,
+    oom_line,
+)
+from kerneld.model.verdict import Evidence, Verdict
+from kerneld.model.vocabulary import Cause, Confidence, ExitHow, Scope
+from kerneld.model.wording import exit_quote
+
+NEEDS = ("exit", "iopub", "file")
+REFINES = frozenset({Cause.KILLED, Cause.HARD_EXIT})
+
+ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+
+def judge(case: Case) -> Verdict | None:
+    end = exit_of(case)
+    if case.scope is not Scope.KERNEL or oom_line(case) is not None:
+        return None
+    if end.signal is not None and end.signal not in ESCALATION:
+        return None
+    said = announced_shutdown(case)
+    if said is not None:
+        if said.restart:
+            return None
+        quote = Evidence(source="iopub", at=said.at, text="the kernel said that it shuts down")
+        clean = end.code == 0 or end.signal == signal.SIGTERM
+        return _verdict(case, Confidence.CERTAIN if clean else Confidence.LIKELY, quote)
+    if not (lasting_server(case) and file_removed_in_time(case)) or end.code not in (0, None):
+        return None
+    removed = case.file_removed.at if case.file_removed else None
+    quote = Evidence(source="file", at=removed, text="its living server removed its connection file")
+    lost = end.how is ExitHow.LOST
+    return _verdict(case, Confidence.POSSIBLE if lost else Confidence.LIKELY, quote)
+
+
+def _verdict(case: Case, confidence: Confidence, quote: Evidence) -> Verdict:
+    return Verdict(
+        cause=Cause.SHUTDOWN,
+        confidence=confidence,
+        summary="The kernel was shut down because someone asked for it.",
+        because=(quote, exit_quote(case)),
+    )
