@@ -21,6 +21,7 @@ from kerneld.model.facts import (
     LogRecord,
     MemoryAccount,
     PeakReading,
+    ProcessEnded,
     ServerEnd,
     SessionFact,
     ShutdownAnnounced,
@@ -36,6 +37,7 @@ CLOCK_SLACK = timedelta(seconds=1)
 NEIGHBOUR_WINDOW = timedelta(seconds=5)
 SERVER_MEMORY = timedelta(seconds=60)
 KEPT_LOG_RECORDS = 512
+KEPT_SERVER_ENDS = 64
 
 
 class Correlator:
@@ -50,7 +52,7 @@ class Correlator:
         self._log: deque[LogRecord] = deque(maxlen=KEPT_LOG_RECORDS)
         self._down: dict[str, SourceState] = {}
         self._lost: deque[SourceLost] = deque(maxlen=64)
-        self._server_ends: deque[tuple[ProcessKey, ServerEnd]] = deque(maxlen=64)
+        self._server_ends: dict[ProcessKey, ServerEnd] = {}
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -62,10 +64,8 @@ class Correlator:
         self._add(case, due=now + self._settle_s, handle=death.handle)
         for record in self._log:
             self._join_log(case.uuid, record)
-        for key, end in self._server_ends:
+        for key, end in self._server_ends.items():
             self._join_server_end(case.uuid, key, end)
-        if death.scope is Scope.SERVER:
-            self._server_ended(self._cases[uuid])
         return self._cases[uuid]
 
     def open_absent(self, case: Case, *, now: float) -> None:
@@ -118,7 +118,7 @@ class Correlator:
                 self._log.append(fact)
                 return self._each(self._join_log, fact)
             case ExitLearned():
-                return self._each(self._join_exit, fact)
+                return self._each(self._join_exit, fact) | self._exit_of_server(fact)
             case FileRemoved():
                 return self._each(self._join_removal, fact)
             case ShutdownAnnounced() | KernelStatus():
@@ -206,29 +206,32 @@ class Correlator:
 
     # ------------------------------------------------------------------ servers
 
-    def _server_ended(self, case: Case) -> None:
-        end = ServerEnd(at=case.died_at, pid=case.process.pid, readings=case.readings, uuid=case.uuid)
-        self._server_ends.append((case.process.key, end))
-        for uuid in list(self._cases):
-            self._join_server_end(uuid, case.process.key, end)
+    def parent_ended(self, ended: ProcessEnded, *, case_uuid: str | None) -> set[str]:
+        """Tell the cases of a server's kernels of its end, now and for a while; their uuids."""
+        end = ServerEnd(at=ended.at, pid=ended.key.pid, readings=ended.readings, uuid=case_uuid)
+        while len(self._server_ends) >= KEPT_SERVER_ENDS:
+            del self._server_ends[next(iter(self._server_ends))]
+        return self._server_end_known(ended.key, end)
 
-    def _join_server_end(self, uuid: str, key: ProcessKey, end: ServerEnd) -> None:
+    def _server_end_known(self, key: ProcessKey, end: ServerEnd) -> set[str]:
+        self._server_ends[key] = end
+        return {uuid for uuid in list(self._cases) if self._join_server_end(uuid, key, end)}
+
+    def _join_server_end(self, uuid: str, key: ProcessKey, end: ServerEnd) -> bool:
         case = self._cases[uuid]
         if case.scope is not Scope.KERNEL or case.server is None or case.server.key != key:
-            return
-        if abs(end.at - case.died_at) <= SERVER_MEMORY:
-            self._change(uuid, server_end=end)
+            return False
+        if abs(end.at - case.died_at) > SERVER_MEMORY:
+            return False
+        self._change(uuid, server_end=end)
+        return True
 
-    def refresh_server_ends(self) -> set[str]:
-        """Give the kernels of a server the exit that was learned of it since; their uuids."""
-        changed = set()
-        for uuid, case in list(self._cases.items()):
-            end = case.server_end
-            server = self._cases.get(end.uuid) if end and end.uuid else None
-            if end and server and server.readings != end.readings:
-                self._change(uuid, server_end=end.model_copy(update={"readings": server.readings}))
-                changed.add(uuid)
-        return changed
+    def _exit_of_server(self, learned: ExitLearned) -> set[str]:
+        end = self._server_ends.get(learned.key)
+        if end is None or learned.reading is None:
+            return set()
+        readings = (*end.readings, learned.reading)
+        return self._server_end_known(learned.key, end.model_copy(update={"readings": readings}))
 
     # ------------------------------------------------------------------ building
 

@@ -2,7 +2,7 @@
 
 from kerneld.model.base import Record, Timestamp
 from kerneld.model.process import Kernel, Process, ProcessKey, Server
-from kerneld.model.vocabulary import Scope
+from kerneld.model.vocabulary import Mode, Scope
 
 
 class TrackedLife(Record):
@@ -37,3 +37,26 @@ class LivingState(Record):
     execution_count: int | None = None
     cell_started_at: Timestamp | None = None
     samples: tuple[tuple[float, int], ...] = ()
+
+
+class SourceHealth(Record):
+    """Whether a source is up; reason and remedy in words, "" while it is."""
+
+    name: str
+    up: bool
+    reason: str = ""
+    remedy: str = ""
+
+
+class DaemonState(Record):
+    """How the daemon itself does. lost: facts that its sources dropped, all in all."""
+
+    pid: int
+    started_at: Timestamp
+    version: str
+    mode: Mode
+    database: str
+    sources: tuple[SourceHealth, ...] = ()
+    lost: int = 0
+    unsaved: int = 0
+    """ends that wait for the database to take them"""

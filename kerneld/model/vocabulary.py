@@ -157,3 +157,22 @@ class LimitKind(StrEnum):
     RLIMIT_AS = "rlimit-as"
     RLIMIT_DATA = "rlimit-data"
     HOST = "host"
+
+
+class CodePolicy(StrEnum):
+    """How much of the user's code is stored, loosest first: `privacy` withholds the rest.
+
+    full: whole cells. line: single lines (stack, growth) and digests. hash: digests. off: nothing.
+    """
+
+    FULL = "full"
+    LINE = "line"
+    HASH = "hash"
+    OFF = "off"
+
+
+class Mode(StrEnum):
+    """Whom a daemon watches: everybody on the host, or the user it runs as."""
+
+    SYSTEM = "system"
+    USER = "user"

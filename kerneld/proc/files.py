@@ -11,9 +11,8 @@ import stat
 import struct
 from dataclasses import dataclass
 
-from kerneld.parse.procfs import filesystem_type
-
 from kerneld.errors import UnsafeFile
+from kerneld.parse.procfs import filesystem_type
 
 MAX_FILE_BYTES = 64 * 1024
 
@@ -44,9 +43,8 @@ def open_connection_file(path: str, *, owner_uid: int) -> int:
     """
     if not os.path.isabs(path) or "\0" in path:
         raise UnsafeFile("its path is not absolute")
-    fstype = _filesystem_of(path)
-    if fstype.startswith(SLOW_FILESYSTEMS):
-        raise UnsafeFile(f"it lies on a {fstype} filesystem, which can stall whoever opens it")
+    if is_slow(path):
+        raise UnsafeFile("it lies on a network or user filesystem, which can stall whoever opens it")
     fd = _openat2(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _check(os.fstat(fd), owner_uid)
@@ -54,6 +52,13 @@ def open_connection_file(path: str, *, owner_uid: int) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def is_slow(path: str) -> bool:
+    """Whether a path lies, by its text, on a filesystem that waits for others; nothing is touched."""
+    with open("/proc/self/mountinfo", "rb") as mounts:
+        fstype = filesystem_type(mounts.read(), path)
+    return fstype.startswith(SLOW_FILESYSTEMS)
 
 
 def stamp(fd: int) -> FileStamp:
@@ -76,11 +81,6 @@ def _check(status: os.stat_result, owner_uid: int) -> None:
         raise UnsafeFile("it has a second name (a hard link)")
     if status.st_size > MAX_FILE_BYTES:
         raise UnsafeFile(f"it has {status.st_size} bytes, a connection file has some hundred")
-
-
-def _filesystem_of(path: str) -> str:
-    with open("/proc/self/mountinfo", "rb") as mounts:
-        return filesystem_type(mounts.read(), path)
 
 
 def _openat2(path: str, flags: int) -> int:

@@ -2,9 +2,8 @@
 
 import os
 
-from kerneld.parse.procfs import listening_tcp, listening_unix
-
 from kerneld.model.process import Connection
+from kerneld.parse.procfs import listening_tcp, listening_unix
 
 
 def listens(pid: int, connection: Connection, *, uid: int, proc_root: str = "/proc") -> bool:
@@ -22,20 +21,24 @@ def listens(pid: int, connection: Connection, *, uid: int, proc_root: str = "/pr
 def find_listener(
     pids: list[int], connection: Connection, *, uid: int, proc_root: str = "/proc"
 ) -> int | None:
-    """The first of these processes (oldest first) that listens on the connection's ports."""
+    """The first of these processes that holds the connection's listening sockets, in this network."""
+    wanted = _listening_inodes("self", connection, uid=uid, proc_root=proc_root)
+    if wanted is None:
+        return None
     for pid in pids:
         try:
             if os.stat(f"{proc_root}/{pid}").st_uid != uid:
                 continue
-            if listens(pid, connection, uid=uid, proc_root=proc_root):
-                return pid
+            held = _socket_inodes(pid, proc_root)
         except OSError:
             continue
+        if held is not None and wanted <= held:
+            return pid
     return None
 
 
 def _listening_inodes(
-    pid: int, connection: Connection, *, uid: int, proc_root: str
+    pid: int | str, connection: Connection, *, uid: int, proc_root: str
 ) -> frozenset[int] | None:
     if connection.transport == "ipc":
         wanted_paths = {f"{connection.ip}-{p}" for p in (connection.shell_port, connection.iopub_port)}

@@ -1,0 +1,1 @@
+"""The collector: sources in, one queue, one owner, one store."""

@@ -1,0 +1,136 @@
+"""One thread a source, one queue, one owner: started, fed, watched over and stopped here."""
+
+import gc
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from kerneld.daemon.owner import Owner
+from kerneld.daemon.systemd import ServiceManager
+from kerneld.model.effects import CloseFd, Effect
+from kerneld.model.facts import Fact, SourceState, Stop
+from kerneld.sources.source import Outlet, Source, supervise
+
+log = logging.getLogger(__name__)
+
+QUEUE_SIZE = 4096
+BATCH = 256
+HOUSEKEEPING_S = 2.0
+SOURCE_LATE_S = 20.0
+STOP_WITHIN_S = 1.5
+STACK_BYTES = 512 * 1024
+SWITCH_INTERVAL_S = 0.0005
+"""a busy thread gives way after this long: at Python's own 5 ms a death waits for every parser"""
+
+
+class Collector:
+    """The running daemon. housekeeping: called every 2 s from the owner's thread."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        manager: ServiceManager,
+        housekeeping: Callable[[Owner], None],
+    ) -> None:
+        self._facts: queue.Queue[Fact] = queue.Queue(QUEUE_SIZE)
+        self._sources = {source.name: source for source in sources}
+        self._outlets = {source.name: Outlet(self._facts, source.name) for source in sources}
+        self._manager = manager
+        self._housekeeping = housekeeping
+        self.states: dict[str, SourceState] = {}
+        self.lost = 0
+
+    def act(self, effect: Effect) -> None:
+        """Hand an effect to every source; each takes what is its own."""
+        if isinstance(effect, CloseFd):
+            os.close(effect.fd)
+            return
+        for source in self._sources.values():
+            source.control(effect)
+
+    def start(self) -> None:
+        """Start the threads; the signals that stop a daemon are waited for in one of their own."""
+        threading.stack_size(STACK_BYTES)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        stopping = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+        signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
+        self._thread("signals", lambda: self._facts.put(Stop(signal.sigwait(stopping).name)))
+        for name, source in self._sources.items():
+            outlet = self._outlets[name]
+            self._thread(name, partial(supervise, source, outlet))
+        gc.freeze()
+
+    def _thread(self, name: str, target: Callable[[], None]) -> None:
+        threading.Thread(target=target, name=name, daemon=True).start()
+
+    def run(self, owner: Owner) -> None:
+        """The owner's loop: until a Stop fact comes."""
+        housekeeping_at = time.monotonic()
+        while True:
+            facts = self._batch(self._pause(owner, housekeeping_at))
+            for fact in facts:
+                self._note(fact)
+            owner.feed(fact for fact in facts if not isinstance(fact, Stop))
+            now = time.monotonic()
+            owner.settle(now)
+            if any(isinstance(fact, Stop) for fact in facts):
+                return
+            if now >= housekeeping_at:
+                housekeeping_at = now + HOUSEKEEPING_S
+                self._housekeep(owner)
+
+    def _batch(self, timeout_s: float) -> list[Fact]:
+        facts: list[Fact] = []
+        try:
+            facts.append(self._facts.get(timeout=max(0.0, timeout_s)))
+            while len(facts) < BATCH:
+                facts.append(self._facts.get_nowait())
+        except queue.Empty:
+            pass
+        return facts
+
+    def _pause(self, owner: Owner, housekeeping_at: float) -> float:
+        due = owner.next_due()
+        until = housekeeping_at if due is None else min(housekeeping_at, due)
+        return until - time.monotonic()
+
+    def _note(self, fact: Fact) -> None:
+        if isinstance(fact, SourceState):
+            self.states[fact.source] = fact
+            level = logging.INFO if fact.up else logging.WARNING
+            log.log(level, "%s: %s", fact.source, "up" if fact.up else fact.reason)
+
+    def _housekeep(self, owner: Owner) -> None:
+        for effect in owner.tracker.sweep(datetime.now(UTC)):
+            self.act(effect)
+        self._housekeeping(owner)
+        late = self._late()
+        if late:
+            log.error("no sign of life from %s", ", ".join(late))
+            return
+        self._manager.say("WATCHDOG=1")
+
+    def _late(self) -> list[str]:
+        """Sources whose loop stands still; one that is marked down by its supervisor still ticks."""
+        now = time.monotonic()
+        return [n for n, outlet in self._outlets.items() if now - outlet.ticked_at > SOURCE_LATE_S]
+
+    def stop(self) -> None:
+        """End every thread; what does not end in time is left to the end of the process."""
+        self._manager.say("STOPPING=1")
+        for outlet in self._outlets.values():
+            outlet.stopping.set()
+        for source in self._sources.values():
+            source.wake()
+        deadline = time.monotonic() + STOP_WITHIN_S
+        for thread in threading.enumerate():
+            if thread.name in self._sources:
+                thread.join(max(0.0, deadline - time.monotonic()))

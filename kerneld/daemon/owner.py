@@ -1,0 +1,268 @@
+"""The owner: facts into roles, deaths into cases, cases into incidents, incidents into the store.
+
+One thread, and the only one that touches tracking, correlation, diagnosis and the store.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from kerneld.advise import advise
+from kerneld.correlate import Correlator
+from kerneld.diagnose import diagnose, is_final
+from kerneld.errors import StoreError
+from kerneld.model.case import Case, Host
+from kerneld.model.death import Death
+from kerneld.model.effects import Effect, ForgetMemory
+from kerneld.model.facts import CgroupDelta, Fact, MemoryAccount, ProcessEnded
+from kerneld.model.incident import Incident
+from kerneld.model.living import TrackedLife
+from kerneld.model.process import ProcessKey
+from kerneld.model.verdict import Judgement
+from kerneld.model.vocabulary import CodePolicy, Scope, State
+from kerneld.privacy import withhold
+from kerneld.report import build_incident
+from kerneld.store import Store
+from kerneld.track import Moves, Tracker
+
+log = logging.getLogger(__name__)
+
+EARLY_S = 1.0
+"""a certain verdict waits this long for the rest of its evidence, then settles"""
+RETRY_S = 1.0
+
+
+class Memory(Protocol):
+    """What the owner asks of the memory source; safe from its thread."""
+
+    def account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount: ...
+
+    def cgroup_delta(self, key: ProcessKey) -> CgroupDelta | None: ...
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was stored of an open case."""
+
+    incident: Incident | None = None
+    committed_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Rooms:
+    """What the owner works with. act: hands an effect to its source. told: a settled incident."""
+
+    store: Store
+    memory: Memory
+    act: Callable[[Effect], None]
+    told: Callable[[Incident], None]
+
+
+@dataclass(slots=True)
+class Owner:
+    """Feed it batches of facts, and call `settle` when `next_due` has come."""
+
+    host: Host
+    rooms: Rooms
+    policy: CodePolicy
+    settle_s: float
+    tracker: Tracker = field(init=False)
+    correlator: Correlator = field(init=False)
+    _told: dict[str, _Told] = field(default_factory=dict)
+    _changed: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.tracker = Tracker(self.host.boot_id)
+        self.correlator = Correlator(self.host, settle_s=self.settle_s)
+
+    # ------------------------------------------------------------------ facts
+
+    def feed(self, facts: Iterable[Fact]) -> None:
+        """One batch: its deaths are stored, in one transaction, before anything else."""
+        tracked: list[TrackedLife] = []
+        gone: list[ProcessKey] = []
+        for fact in facts:
+            moves = self.tracker.feed(fact)
+            self._move(moves)
+            tracked += moves.tracked
+            gone += moves.gone
+            self._changed |= self.correlator.feed(fact)
+            if isinstance(fact, ProcessEnded) and not moves.deaths:
+                self.rooms.act(ForgetMemory(fact.key))
+        self._tell_changed()
+        if tracked:
+            self.rooms.store.track([self._private(life) for life in _last_of_each(tracked)])
+        if gone:
+            self.rooms.store.untrack(gone)
+
+    def _move(self, moves: Moves) -> None:
+        for effect in moves.effects:
+            self.rooms.act(effect)
+        for successor in moves.successors:
+            self._changed |= self.correlator.succeeded(successor)
+        for death in moves.deaths:
+            self._open(death)
+
+    def _open(self, death: Death) -> None:
+        if death.scope is Scope.SERVER and not _is_story(death.life):
+            self._changed |= self.correlator.parent_ended(death.ended, case_uuid=None)
+            return
+        key = death.life.process.key
+        account = self.rooms.memory.account(key, death.ended.at)
+        delta = self.rooms.memory.cgroup_delta(key)
+        case_uuid = uuid_of(key)
+        self._told[case_uuid] = _Told()
+        self.correlator.open(
+            self._numbered(death), uuid=case_uuid, now=time.monotonic(), memory=account, cgroup=delta
+        )
+        self._changed.add(case_uuid)
+        if death.scope is Scope.SERVER:
+            self._changed |= self.correlator.parent_ended(death.ended, case_uuid=case_uuid)
+
+    def _numbered(self, death: Death) -> Death:
+        """Say how many lives of this kernel id came before, over restarts of kerneld too."""
+        kernel = death.life.kernel
+        if kernel is None:
+            return death
+        restarts = self.rooms.store.lives_of(kernel.id)
+        life = death.life.model_copy(
+            update={"kernel": kernel.model_copy(update={"restarts": restarts})}
+        )
+        return replace(death, life=life)
+
+    # ------------------------------------------------------------------ verdicts
+
+    def _tell_changed(self) -> None:
+        """Store the first verdict of every new case, and each later one that says something else."""
+        saves: list[tuple[Incident, Case | None]] = []
+        for case_uuid in self._changed:
+            told = self._told.get(case_uuid)
+            if told is None:
+                continue
+            case, judgement, incident = self._judge(case_uuid, State.PROVISIONAL)
+            if is_final(case, judgement):
+                self.correlator.hasten(case_uuid, time.monotonic() + EARLY_S)
+            if told.incident is None or _says_else(told.incident, incident):
+                saves.append((incident, case))
+        self._changed = set()
+        self._save(saves)
+
+    def settle(self, now: float) -> None:
+        """Judge the cases whose time has come once more, for good."""
+        self._finish(self.correlator.due(now))
+
+    def look_back(self, cases: Sequence[Case]) -> None:
+        """Take in cases from before this start; they settle when the Linux log has had its say."""
+        for case in cases:
+            self._told[case.uuid] = _Told()
+            self.correlator.open_absent(case, now=time.monotonic())
+            self._changed.add(case.uuid)
+
+    def _finish(self, uuids: Sequence[str]) -> None:
+        for case_uuid in uuids:
+            key = self.correlator.case(case_uuid).process.key
+            died_at = self.correlator.case(case_uuid).died_at
+            observed = self.correlator.case(case_uuid).observed
+            self.correlator.update(
+                case_uuid,
+                memory=self.rooms.memory.account(key, died_at) if observed else None,
+                cgroup=self.rooms.memory.cgroup_delta(key) if observed else None,
+            )
+        saves: list[tuple[Incident, Case | None]] = []
+        for case_uuid in uuids:
+            case, _, incident = self._judge(case_uuid, State.SETTLED)
+            saves.append((incident, case))
+        if not self._save(saves):
+            return
+        for case_uuid in uuids:
+            key = self.correlator.case(case_uuid).process.key
+            self.correlator.close(case_uuid)
+            incident = self._told.pop(case_uuid).incident
+            self.rooms.act(ForgetMemory(key))
+            if incident is not None:
+                self.rooms.told(incident)
+
+    def _judge(self, case_uuid: str, state: State) -> tuple[Case, Judgement, Incident]:
+        case = self.correlator.case(case_uuid)
+        told = self._told[case_uuid]
+        judgement = diagnose(case)
+        now = datetime.now(UTC)
+        changed = told.incident is not None and told.incident.cause is not judgement.verdict.cause
+        revision = (told.incident.revision if told.incident else 1) + changed
+        incident = build_incident(
+            case,
+            judgement,
+            now=now,
+            state=state,
+            revision=revision,
+            recorded_at=told.committed_at or now,
+            settled_at=now if state is State.SETTLED else None,
+        )
+        incident = incident.model_copy(update={"advice": advise(case, judgement)})
+        return case, judgement, incident
+
+    def _save(self, saves: list[tuple[Incident, Case | None]]) -> bool:
+        """One transaction; a full disk keeps the cases open, and they are tried again."""
+        if not saves:
+            return True
+        private = [
+            (withhold(incident, self._policy_for(case)), withhold(case, self._policy_for(case)))
+            for incident, case in saves
+            if case is not None
+        ]
+        try:
+            stored = self.rooms.store.save_all(private)
+        except StoreError as problem:
+            log.error("not stored, tried again: %s", problem)
+            self._changed |= {incident.uuid for incident, _ in saves}
+            return False
+        committed_at = datetime.now(UTC)
+        for incident in stored:
+            told = self._told[incident.uuid]
+            told.incident = incident
+            told.committed_at = told.committed_at or committed_at
+        return True
+
+    def _policy_for(self, case: Case | None) -> CodePolicy:
+        """The configured policy, or a tighter one that the user set in the kernel's environment."""
+        wish = case.process.environ.get("KERNELD_CODE") if case else None
+        policies = list(CodePolicy)
+        if wish not in policies:
+            return self.policy
+        return max(self.policy, CodePolicy(wish), key=policies.index)
+
+    def _private(self, life: TrackedLife) -> TrackedLife:
+        return withhold(life, self.policy)
+
+    def next_due(self) -> float | None:
+        """Monotonic seconds of the next case to settle; soon, where something waits to be stored."""
+        if self._changed:
+            return time.monotonic() + RETRY_S
+        return self.correlator.next_due()
+
+
+def uuid_of(key: ProcessKey) -> str:
+    """One end, one uuid: told again after a crash of kerneld, it is the same row."""
+    name = f"kerneld:{key.boot_id}:{key.pid}:{key.start_ticks}:{key.pidfd_inode}"
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+
+
+def _last_of_each(lives: Sequence[TrackedLife]) -> list[TrackedLife]:
+    return list({life.process.key: life for life in lives}.values())
+
+
+def _is_story(life: TrackedLife) -> bool:
+    """A server people log in to has an end of its own; a headless run's end is its kernels'."""
+    return life.server is not None and life.server.kind.outlives_kernels
+
+
+def _says_else(told: Incident, new: Incident) -> bool:
+    return (told.cause, told.confidence, told.exit.status_raw) != (
+        new.cause,
+        new.confidence,
+        new.exit.status_raw,
+    )

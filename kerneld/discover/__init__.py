@@ -1,0 +1,1 @@
+"""Processes and connection files into kernels and servers."""

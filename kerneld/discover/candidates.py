@@ -1,0 +1,132 @@
+"""One process that names a connection file into a ProcessSeen fact: who it is, and who started it."""
+
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kerneld.discover.scan import Named
+from kerneld.model.facts import ProcessSeen, ServerSeen
+from kerneld.model.process import Process
+from kerneld.model.vocabulary import ServerKind
+from kerneld.parse.argv import (
+    argv_notebook,
+    connection_file_of,
+    kernel_implementation,
+    server_kind,
+)
+from kerneld.proc.pidfd import is_alive, open_pidfd, pidfd_inode
+from kerneld.proc.process import read_argv, read_process, read_stat
+
+MAX_ANCESTORS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where processes are read. only_uid: a plain user's daemon looks at the own processes alone."""
+
+    boot_id: str
+    only_uid: int | None = None
+    proc_root: str = "/proc"
+
+
+def pin(pid: int, door: Door) -> tuple[Process, int] | None:
+    """A process and a pidfd of it; None when it is gone, or is none of this daemon's business.
+
+    The pidfd is opened first and asked last, so that what was read in between is of one process.
+    """
+    try:
+        pidfd = open_pidfd(pid)
+    except OSError:
+        return None
+    process = read_process(
+        pid, boot_id=door.boot_id, pidfd_inode=pidfd_inode(pidfd), proc_root=door.proc_root
+    )
+    foreign = process is not None and door.only_uid not in (None, process.uid)
+    if process is None or foreign or not is_alive(pidfd):
+        os.close(pidfd)
+        return None
+    return process, pidfd
+
+
+def see(
+    named: Named, door: Door, number: Callable[[Process, str], tuple[int, str]]
+) -> ProcessSeen | None:
+    """The fact for one named process. number: gives a file's number and why it was not opened."""
+    pinned = pin(named.pid, door)
+    if pinned is None:
+        return None
+    process, pidfd = pinned
+    path = absolute(named.path, named.pid, door.proc_root) if named.path else None
+    handle, problem = number(process, path or f"pid {named.pid}")
+    parents = ancestors(named.pid, door.proc_root)
+    implementation, language = kernel_implementation(list(named.argv))
+    return ProcessSeen(
+        at=datetime.now(UTC),
+        process=process,
+        pidfd=pidfd,
+        handle=handle,
+        connection_file=path,
+        parents=parents,
+        argv_digest=zlib.crc32("\0".join(named.argv).encode(errors="surrogateescape")),
+        orphaned_fork=_is_orphaned_fork(process, parents, door.proc_root),
+        implementation=implementation,
+        language=language,
+        server=_server(process, parents, door),
+        file_problem=problem,
+    )
+
+
+def absolute(path: str, pid: int, proc_root: str) -> str:
+    """A relative path belongs to the process's own folder, where that may be read."""
+    if os.path.isabs(path):
+        return os.path.normpath(path)
+    try:
+        return os.path.normpath(os.path.join(os.readlink(f"{proc_root}/{pid}/cwd"), path))
+    except OSError:
+        return path
+
+
+def ancestors(pid: int, proc_root: str) -> tuple[int, ...]:
+    """The pids above a process, nearest first, as far as pid 1."""
+    found: list[int] = []
+    while len(found) < MAX_ANCESTORS and pid != 1:
+        stat = read_stat(pid, proc_root=proc_root)
+        if stat is None or not stat.ppid or stat.ppid in found:
+            break
+        pid = stat.ppid
+        found.append(pid)
+    return tuple(found)
+
+
+def _is_orphaned_fork(process: Process, parents: Sequence[int], proc_root: str) -> bool:
+    """A fork whose kernel is gone: not the leader of its group, and group and parent have no one."""
+    if process.pgid == process.pid or os.path.exists(f"{proc_root}/{process.pgid}"):
+        return False
+    return not parents or parents[0] == 1 or process.pgid not in parents
+
+
+def _server(process: Process, parents: Sequence[int], door: Door) -> ServerSeen | None:
+    """The nearest ancestor that is no wrapper of the kernel: it names no connection file itself."""
+    for pid in parents:
+        if pid == 1:
+            return None
+        argv = read_argv(pid, proc_root=door.proc_root)
+        if not argv or connection_file_of(argv):
+            continue
+        pinned = pin(pid, door)
+        if pinned is None:
+            return None
+        server, pidfd = pinned
+        kind = server_kind(argv)
+        if kind is ServerKind.NONE and is_headless(process):
+            kind = ServerKind.NBCLIENT
+        return ServerSeen(server, pidfd, kind.value, argv_notebook(argv))
+    return None
+
+
+def is_headless(process: Process) -> bool:
+    """Started by jupyter_client, for no session of a server: nbclient, or a program's own kernel."""
+    environ = process.environ
+    return "JPY_PARENT_PID" in environ and "JPY_SESSION_NAME" not in environ

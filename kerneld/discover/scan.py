@@ -1,0 +1,72 @@
+"""The list of pids into the few whose command line names a kernel.
+
+A pid is looked at when it is new, while it is young (a fork has its parent's command line until it
+executes), and every FULL_SCAN_S (a pid may be reused, a process may execute late).
+"""
+
+import time
+from dataclasses import dataclass
+
+from kerneld.parse.argv import connection_file_of, is_bare_ipykernel
+from kerneld.proc.process import list_pids, read_argv
+
+FULL_SCAN_S = 10.0
+YOUNG_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A process that names a connection file; path None: a bare ipykernel, whose file has its pid."""
+
+    pid: int
+    argv: tuple[str, ...]
+    path: str | None
+
+
+class ProcessScan:
+    """What was looked at already. Cost: one listing of /proc, and a read for each new pid."""
+
+    def __init__(self, proc_root: str = "/proc") -> None:
+        self._proc_root = proc_root
+        self._seen_at: dict[int, float] = {}
+        self._argv: dict[int, tuple[str, ...]] = {}
+        self._full_at = float("-inf")
+
+    def look(self) -> list[Named]:
+        """The processes whose command line names a kernel and was not told before, by pid."""
+        now = time.monotonic()
+        full = now - self._full_at >= FULL_SCAN_S
+        if full:
+            self._full_at = now
+        pids = list_pids(self._proc_root)
+        for pid in self._seen_at.keys() - set(pids):
+            del self._seen_at[pid]
+            self._argv.pop(pid, None)
+        found = []
+        for pid in pids:
+            seen_at = self._seen_at.setdefault(pid, now)
+            if full or now - seen_at <= YOUNG_S:
+                named = self._read(pid)
+                if named is not None:
+                    found.append(named)
+        return found
+
+    def has_young(self) -> bool:
+        now = time.monotonic()
+        return any(now - at <= YOUNG_S for at in self._seen_at.values())
+
+    def forget(self, pid: int) -> None:
+        """Look at this pid again as if it were new: its process ended, or could not be read yet."""
+        self._argv.pop(pid, None)
+        self._seen_at.pop(pid, None)
+
+    def _read(self, pid: int) -> Named | None:
+        argv = tuple(read_argv(pid, proc_root=self._proc_root) or ())
+        if not argv or self._argv.get(pid) == argv:
+            return None
+        path = connection_file_of(list(argv))
+        if path is None and not is_bare_ipykernel(list(argv)):
+            self._argv.pop(pid, None)
+            return None
+        self._argv[pid] = argv
+        return Named(pid, argv, path)

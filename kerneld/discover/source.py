@@ -1,0 +1,274 @@
+"""The discovery thread: scans, folders, ports and removals into facts about who lives."""
+
+import os
+import pwd
+import select
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+from kerneld.discover.candidates import Door, see
+from kerneld.discover.folders import Folders, homes_of_people, runtime_folders
+from kerneld.discover.scan import Named, ProcessScan
+from kerneld.discover.table import FileTable
+from kerneld.model.effects import Effect, FindListener, ProbePorts, ReleaseFile, WatchFile
+from kerneld.model.facts import PortsHeard, ProcessSeen, SourceState
+from kerneld.model.process import Process
+from kerneld.proc.net import find_listener, listens
+from kerneld.proc.process import list_pids, read_argv
+from kerneld.sources.source import Mailbox, Outlet
+
+SCAN_S = 1.0
+"""without the proc connector; a scan lists /proc and reads only what is new"""
+HINTED_SCAN_S = 5.0
+"""with it: an exec wakes the scan at once"""
+PROBE_S = 0.1
+PROBE_GIVES_UP_S = 120.0
+FIND_GIVES_UP_S = 10.0
+UNREAD_GIVES_UP_S = 30.0
+"""a file is written in several steps, and may be seen empty: it is opened again until it is read"""
+REMOVAL_POLL_S = 0.05
+REMOVAL_WATCH_S = 15.0
+FOLDERS_S = 30.0
+
+
+class DiscoverySource:
+    """Finds kernels by their processes first, by runtime folders second."""
+
+    name = "discovery"
+
+    def __init__(
+        self, door: Door, *, extra_folders: tuple[str, ...], max_kernels_per_user: int
+    ) -> None:
+        self._door = door
+        self._extra = extra_folders
+        self._max_per_user = max_kernels_per_user
+        self._mailbox = Mailbox()
+        self._scan = ProcessScan(door.proc_root)
+        self._table = FileTable()
+        self._folders = Folders(self._mailbox.wake)
+        self._probes: dict[int, tuple[ProbePorts, float]] = {}
+        self._finds: dict[int, tuple[FindListener, float]] = {}
+        self._unread: dict[int, tuple[int, float]] = {}
+        self._removals: dict[int, float] = {}
+        self._find_at = 0.0
+        self._bare: dict[int, Named] = {}
+        self._per_user: Counter[int] = Counter()
+        self._folders_at = float("-inf")
+        self._hinted_at = float("-inf")
+        self._hint = False
+
+    # ------------------------------------------------------------------ from other threads
+
+    def control(self, effect: Effect) -> None:
+        if isinstance(effect, ProbePorts | FindListener | WatchFile | ReleaseFile):
+            self._mailbox.put(effect)
+
+    def hint(self) -> None:
+        """Something executed: look now."""
+        self._hint = True
+        self._hinted_at = time.monotonic()
+        self._mailbox.wake()
+
+    def wake(self) -> None:
+        self._mailbox.wake()
+
+    # ------------------------------------------------------------------ the thread
+
+    def run(self, outlet: Outlet) -> None:
+        self._folders.start()
+        outlet.emit(SourceState(datetime.now(UTC), self.name, True))
+        poll = select.poll()
+        poll.register(self._mailbox.fd, select.POLLIN)
+        scan_at = 0.0
+        try:
+            while not outlet.stopping.is_set():
+                outlet.tick()
+                poll.poll(1000 * max(0.0, min(scan_at - time.monotonic(), self._pause())))
+                for order in self._mailbox.drain():
+                    self._obey(order, outlet)
+                if self._hint or time.monotonic() >= scan_at:
+                    self._hint = False
+                    self._look(outlet)
+                    scan_at = time.monotonic() + self._scan_pause()
+                self._look_at_files(outlet)
+                self._probe(outlet)
+                self._find_listeners(outlet)
+                self._look_for_removals(outlet)
+        finally:
+            self._folders.stop()
+
+    def _pause(self) -> float:
+        if self._removals:
+            return REMOVAL_POLL_S
+        return PROBE_S if self._probes or self._bare or self._unread else SCAN_S
+
+    def _scan_pause(self) -> float:
+        """The connector's hints make the regular scan rare; a fork that is young is looked at again."""
+        if self._scan.has_young() and time.monotonic() - self._hinted_at < 1.0:
+            return 0.2
+        return HINTED_SCAN_S if time.monotonic() - self._hinted_at < 60.0 else SCAN_S
+
+    def _obey(self, order: Effect, outlet: Outlet) -> None:
+        now = time.monotonic()
+        match order:
+            case ProbePorts():
+                self._unread.pop(order.key.pid, None)
+                self._probes[order.key.pid] = (order, now)
+            case WatchFile():
+                self._removals[order.handle] = now
+            case ReleaseFile():
+                self._table.release(order.handle)
+                self._removals.pop(order.handle, None)
+            case FindListener():
+                self._finds[order.handle] = (order, now)
+
+    # ------------------------------------------------------------------ processes
+
+    def _look(self, outlet: Outlet) -> None:
+        for named in self._scan.look():
+            if named.path is None:
+                self._bare[named.pid] = named
+            else:
+                self._tell(named, outlet)
+        self._look_for_folders()
+
+    def _tell(self, named: Named, outlet: Outlet) -> None:
+        seen = see(named, self._door, self._number)
+        if seen is None:
+            self._scan.forget(named.pid)
+            return
+        self._watch_folders_of(seen)
+        outlet.emit(seen)
+        self._unread[named.pid] = (seen.handle, time.monotonic())
+        self._open(seen.handle, outlet)
+
+    def _number(self, process: Process, path: str) -> tuple[int, str]:
+        """The file's number, and why it will not be opened ("" if it may be)."""
+        new = not self._table.known(process.uid, path)
+        if new and self._per_user[process.uid] >= self._max_per_user:
+            path = f"beyond {self._max_per_user} kernels of uid {process.uid}"
+        handle = self._table.number(process.uid, path)
+        self._per_user[process.uid] += new
+        if not path.startswith("/"):
+            self._table.deny(handle, "its path is not known here")
+        elif not self._same_mounts(process.pid):
+            self._table.deny(handle, "it lies in another mount namespace")
+        return handle, self._table.problem(handle)
+
+    def _same_mounts(self, pid: int) -> bool:
+        """Whether a path means the same file to this process and to kerneld."""
+        own = f"{self._door.proc_root}/self/ns/mnt"
+        try:
+            return os.readlink(f"{self._door.proc_root}/{pid}/ns/mnt") == os.readlink(own)
+        except OSError:
+            return True
+
+    def _open(self, handle: int, outlet: Outlet) -> None:
+        opened = self._table.refresh(handle)
+        if opened is not None:
+            outlet.emit(opened)
+
+    # ------------------------------------------------------------------ ports
+
+    def _probe(self, outlet: Outlet) -> None:
+        now = time.monotonic()
+        for pid, (order, since) in list(self._probes.items()):
+            try:
+                uid = os.stat(f"{self._door.proc_root}/{pid}").st_uid
+                heard = listens(pid, order.connection, uid=uid, proc_root=self._door.proc_root)
+            except OSError:
+                del self._probes[pid]
+                continue
+            if heard:
+                outlet.emit(PortsHeard(datetime.now(UTC), order.key))
+            if heard or now - since > PROBE_GIVES_UP_S:
+                del self._probes[pid]
+
+    def _find_listeners(self, outlet: Outlet) -> None:
+        """Files that no command line names: who listens on their ports? A stale one has nobody."""
+        now = time.monotonic()
+        if not self._finds or now < self._find_at:
+            return
+        self._find_at = now + SCAN_S
+        root = self._door.proc_root
+        pids = list_pids(root)
+        for handle, (order, since) in list(self._finds.items()):
+            path = self._table.path(handle)
+            pid = find_listener(pids, order.connection, uid=order.owner_uid, proc_root=root)
+            argv = read_argv(pid, proc_root=root) if pid else None
+            if pid and path and argv:
+                self._tell(Named(pid, tuple(argv), path), outlet)
+            if argv or path is None or now - since > FIND_GIVES_UP_S:
+                del self._finds[handle]
+
+    # ------------------------------------------------------------------ files
+
+    def _look_at_files(self, outlet: Outlet) -> None:
+        """New and rewritten files in the folders, and the files of bare ipykernels."""
+        for uid, path in self._folders.changed():
+            if uid >= 0 and self._wanted(uid):
+                self._open(self._table.number(uid, path), outlet)
+        for pid, (handle, since) in list(self._unread.items()):
+            self._open(handle, outlet)
+            if time.monotonic() - since > UNREAD_GIVES_UP_S:
+                del self._unread[pid]
+        for pid, named in list(self._bare.items()):
+            if not self._find_bare_file(pid, named, outlet):
+                continue
+            del self._bare[pid]
+
+    def _find_bare_file(self, pid: int, named: Named, outlet: Outlet) -> bool:
+        """`python -m ipykernel` writes kernel-<its own pid>.json; True when done with this pid."""
+        path = self._table.path_named(f"/kernel-{pid}.json")
+        if path is not None:
+            self._tell(Named(pid, named.argv, path), outlet)
+            return True
+        return not os.path.exists(f"{self._door.proc_root}/{pid}")
+
+    def _look_for_removals(self, outlet: Outlet) -> None:
+        now = time.monotonic()
+        for handle, since in list(self._removals.items()):
+            removed = self._table.removal(handle)
+            if removed is not None:
+                outlet.emit(removed)
+            if removed is not None or now - since > REMOVAL_WATCH_S:
+                del self._removals[handle]
+
+    # ------------------------------------------------------------------ folders
+
+    def _wanted(self, uid: int) -> bool:
+        return self._door.only_uid is None or self._door.only_uid == uid
+
+    def _look_for_folders(self) -> None:
+        """The folders of everybody who may run kernels; new users and new folders are noticed."""
+        if time.monotonic() - self._folders_at < FOLDERS_S:
+            return
+        self._folders_at = time.monotonic()
+        self._folders.forget_missing()
+        self._folders.list_unwatched()
+        if self._door.only_uid is not None:
+            home = os.path.expanduser("~")
+            for folder in (*runtime_folders(os.environ, home, self._door.only_uid), *self._extra):
+                self._folders.add(folder, self._door.only_uid)
+            return
+        for uid, home in homes_of_people():
+            for folder in runtime_folders({}, home, uid):
+                self._folders.add(folder, uid)
+        for folder in self._extra:
+            if os.path.isdir(folder):
+                self._folders.add(folder, os.lstat(folder).st_uid)
+
+    def _watch_folders_of(self, seen: ProcessSeen) -> None:
+        """A kernel's own environment says where its user's files lie."""
+        process = seen.process
+        home = process.environ.get("HOME") or _home(process.uid)
+        for folder in runtime_folders(process.environ, home, process.uid):
+            self._folders.add(folder, process.uid)
+
+
+def _home(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        return "/nonexistent"

@@ -1,0 +1,110 @@
+"""Connection files by number: opened once and safely, kept open, so that a removal is seen by fstat."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kerneld.errors import UnsafeFile
+from kerneld.model.facts import FileOpened, FileRemoved
+from kerneld.proc.files import FileStamp, open_connection_file, stamp, unlinked_at_ns
+
+
+@dataclass(slots=True)
+class _Entry:
+    uid: int
+    path: str
+    fd: int = -1
+    stamp: FileStamp | None = None
+    problem: str = ""
+
+
+class FileTable:
+    """One number for each (owner, path). Owned by the discovery thread."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, _Entry] = {}
+        self._numbers: dict[tuple[int, str], int] = {}
+        self._next = 1
+
+    def number(self, uid: int, path: str) -> int:
+        found = self._numbers.get((uid, path))
+        if found is not None:
+            return found
+        handle, self._next = self._next, self._next + 1
+        self._entries[handle] = _Entry(uid, path)
+        self._numbers[uid, path] = handle
+        return handle
+
+    def known(self, uid: int, path: str) -> bool:
+        return (uid, path) in self._numbers
+
+    def path(self, handle: int) -> str | None:
+        entry = self._entries.get(handle)
+        return entry.path if entry else None
+
+    def path_named(self, ending: str) -> str | None:
+        """The path of an open file whose path ends so."""
+        found = (e.path for e in self._entries.values() if e.fd >= 0 and e.path.endswith(ending))
+        return next(found, None)
+
+    def problem(self, handle: int) -> str:
+        return self._entries[handle].problem
+
+    def deny(self, handle: int, problem: str) -> None:
+        """Don't open this file at all, and say why."""
+        self._entries[handle].problem = problem
+
+    def refresh(self, handle: int) -> FileOpened | None:
+        """Open the file if it is new or was written again since; None if there is nothing new.
+
+        The fact's descriptor belongs to whoever takes the fact.
+        """
+        entry = self._entries.get(handle)
+        if entry is None:
+            return None
+        try:
+            fd = open_connection_file(entry.path, owner_uid=entry.uid)
+        except FileNotFoundError:
+            entry.problem = entry.problem or "there is no such file"
+            return None
+        except UnsafeFile as refusal:
+            entry.problem = str(refusal)
+            return None
+        version = stamp(fd)
+        if version == entry.stamp or not version.size_bytes:
+            os.close(fd)
+            return None
+        self._close(entry)
+        entry.fd, entry.stamp, entry.problem = fd, version, ""
+        return FileOpened(datetime.now(UTC), handle, entry.path, os.dup(fd), entry.uid)
+
+    def removal(self, handle: int) -> FileRemoved | None:
+        """Told once when the file's last name is gone and no new file took its path."""
+        entry = self._entries.get(handle)
+        if entry is None or entry.fd < 0:
+            return None
+        removed_ns = unlinked_at_ns(entry.fd)
+        if removed_ns is None:
+            return None
+        try:
+            os.close(open_connection_file(entry.path, owner_uid=entry.uid))
+        except (FileNotFoundError, UnsafeFile):
+            self._close(entry)
+            return FileRemoved(at=datetime.fromtimestamp(removed_ns / 1e9, UTC), handle=handle)
+        return None
+
+    def release(self, handle: int) -> None:
+        entry = self._entries.pop(handle, None)
+        if entry is not None:
+            self._close(entry)
+            del self._numbers[entry.uid, entry.path]
+
+    def close(self) -> None:
+        for handle in list(self._entries):
+            self.release(handle)
+
+    def _close(self, entry: _Entry) -> None:
+        if entry.fd >= 0:
+            os.close(entry.fd)
+            entry.fd = -1
+        entry.stamp = None

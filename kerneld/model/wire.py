@@ -1,0 +1,77 @@
+"""What the collector orders of the reader, and what it is told: one JSON datagram each.
+
+A datagram holds one Order or one Told, at most MAX_DATAGRAM_BYTES; a ReadOrder carries the file's
+descriptor as ancillary data. Both ends validate strictly.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from kerneld.model.base import Record
+from kerneld.model.facts import SessionFact
+from kerneld.model.process import Connection
+
+MAX_DATAGRAM_BYTES = 128 * 1024
+
+Handle = Annotated[int, Field(ge=0)]
+
+
+class ReadOrder(Record):
+    """Parse the file whose descriptor comes with this order."""
+
+    type: Literal["read"] = "read"
+    handle: Handle
+
+
+class ListenOrder(Record):
+    """Subscribe to the iopub of this file; again: nothing happens."""
+
+    type: Literal["listen"] = "listen"
+    handle: Handle
+    implementation: str
+
+
+class ReleaseOrder(Record):
+    """Forget this file and its key."""
+
+    type: Literal["release"] = "release"
+    handle: Handle
+
+
+class Ping(Record):
+    type: Literal["ping"] = "ping"
+    number: int
+
+
+class Order(Record):
+    order: Annotated[ReadOrder | ListenOrder | ReleaseOrder | Ping, Field(discriminator="type")]
+
+
+class Pong(Record):
+    """The answer to a Ping. refused: messages so far whose signature or shape was wrong."""
+
+    type: Literal["pong"] = "pong"
+    number: int
+    refused: int = 0
+
+
+class FileParsed(Record):
+    """The answer to a ReadOrder. problem: why there is no connection, in words."""
+
+    type: Literal["file-parsed"] = "file-parsed"
+    handle: Handle
+    connection: Connection | None = None
+    problem: str = ""
+
+
+class FactsLost(Record):
+    """So many messages were dropped, and why."""
+
+    type: Literal["facts-lost"] = "facts-lost"
+    count: int
+    reason: str
+
+
+class Told(Record):
+    said: Annotated[Pong | FileParsed | FactsLost | SessionFact, Field(discriminator="type")]

@@ -1,0 +1,181 @@
+"""Facts join the death they belong to, and no other."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kerneld.correlate import Correlator
+from kerneld.model.case import Case, Host
+from kerneld.model.death import Death, Successor
+from kerneld.model.facts import (
+    CgroupDelta,
+    ExitLearned,
+    ExitReading,
+    FileRemoved,
+    KernelStatus,
+    LogEvent,
+    LogRecord,
+    MemoryAccount,
+    PeakReading,
+    ProcessEnded,
+    ShutdownAnnounced,
+    SourceLost,
+    SourceState,
+)
+from kerneld.model.living import TrackedLife
+from kerneld.model.process import CgroupLocation, Kernel, Process, ProcessKey, Server
+from kerneld.model.vocabulary import ExitHow, Scope, ServerKind
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HOST = Host(name="h", boot_id="b", linux_release="6.18")
+SECOND = timedelta(seconds=1)
+SERVER_KEY = ProcessKey(boot_id="b", pid=10, start_ticks=1)
+
+
+def process(pid: int) -> Process:
+    return Process(
+        key=ProcessKey(boot_id="b", pid=pid, start_ticks=pid),
+        comm="python3",
+        ppid=10,
+        pgid=pid,
+        sid=pid,
+        uid=1000,
+        started_at=NOW - timedelta(minutes=5),
+        cgroup=CgroupLocation(version=2, path="/user"),
+    )
+
+
+def death(pid: int = 20, *, status: int = 9, handle: int = 1) -> Death:
+    server = Server(key=SERVER_KEY, kind=ServerKind.JUPYTER_SERVER, comm="s", uid=1000, started_at=NOW)
+    reading = ExitReading(how=ExitHow.PROCFS, status_raw=status, at=NOW)
+    kernel = Kernel(id=f"k{handle}", process=process(pid), server=server, found_at=NOW)
+    life = TrackedLife(
+        scope=Scope.KERNEL, process=process(pid), kernel=kernel, server=server, watched_since=NOW
+    )
+    return Death(Scope.KERNEL, ProcessEnded(NOW, NOW, process(pid).key, (reading,)), life, handle)
+
+
+def opened(correlator: Correlator, uuid: str = "u", pid: int = 20, **more: int) -> Case:
+    return correlator.open(
+        death(pid, **more), uuid=uuid, now=0.0, memory=MemoryAccount(), cgroup=CgroupDelta()
+    )
+
+
+def kill_line(pid: int, at: datetime = NOW) -> LogRecord:
+    return LogRecord(at=at, event=LogEvent(kind="oom_memcg", pid=pid, comm="python3", line="…"))
+
+
+@pytest.fixture
+def correlator() -> Correlator:
+    return Correlator(HOST, settle_s=5.0)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["line first", "death first"])
+def test_a_line_that_names_the_process_joins_whichever_came_first(
+    correlator: Correlator, before: bool
+) -> None:
+    if before:
+        correlator.feed(kill_line(20))
+    opened(correlator)
+    if not before:
+        assert correlator.feed(kill_line(20)) == {"u"}
+    assert [r.event.pid for r in correlator.case("u").log] == [20]
+
+
+def test_a_line_from_before_the_process_began_is_another_process(correlator: Correlator) -> None:
+    correlator.feed(kill_line(20, NOW - timedelta(minutes=6)))
+    assert opened(correlator).log == ()
+
+
+def test_a_neighbours_kill_is_kept_as_a_neighbours(correlator: Correlator) -> None:
+    opened(correlator)
+    correlator.feed(kill_line(99))
+    case = correlator.case("u")
+    assert (case.log, [r.event.pid for r in case.neighbours]) == ((), [99])
+
+
+def test_a_threads_line_joins_by_its_process(correlator: Correlator) -> None:
+    opened(correlator)
+    event = LogEvent(kind="segfault", pid=31, comm="worker", line="…")
+    assert correlator.feed(LogRecord(at=NOW, event=event, tgid=20)) == {"u"}
+
+
+def test_a_thread_whose_number_was_the_process_of_another_does_not_join(
+    correlator: Correlator,
+) -> None:
+    opened(correlator)
+    event = LogEvent(kind="segfault", pid=20, comm="worker", line="…")
+    assert correlator.feed(LogRecord(at=NOW, event=event, tgid=77)) == set()
+
+
+def test_later_accounts_of_the_exit_and_of_the_peak_are_added(correlator: Correlator) -> None:
+    opened(correlator)
+    reading = ExitReading(how=ExitHow.PIDFD, status_raw=9, at=NOW)
+    peak = PeakReading(how="taskstats", peak_bytes=5)
+    assert correlator.feed(ExitLearned(process(20).key, reading, peak)) == {"u"}
+    case = correlator.case("u")
+    assert [r.how for r in case.readings] == [ExitHow.PROCFS, ExitHow.PIDFD]
+    assert case.memory.peaks == (peak,)
+
+
+def test_the_file_of_another_kernel_is_no_sign(correlator: Correlator) -> None:
+    opened(correlator)
+    assert correlator.feed(FileRemoved(at=NOW, handle=2)) == set()
+    assert correlator.feed(FileRemoved(at=NOW, handle=1)) == {"u"}
+
+
+def test_last_words_delivered_late_are_joined_and_a_new_lifes_first_are_not(
+    correlator: Correlator,
+) -> None:
+    opened(correlator)
+    assert correlator.feed(ShutdownAnnounced(at=NOW, handle=1, restart=True)) == {"u"}
+    assert correlator.feed(KernelStatus(at=NOW, handle=1, state="starting")) == set()
+    later = ShutdownAnnounced(at=NOW + SECOND, handle=1, restart=False)
+    assert correlator.feed(later) == set()
+
+
+def test_a_server_that_ended_before_or_after_is_told_to_its_kernels(correlator: Correlator) -> None:
+    correlator.parent_ended(ProcessEnded(NOW - SECOND, NOW, SERVER_KEY), case_uuid="s")
+    opened(correlator)
+    assert correlator.case("u").server_end is not None
+    reading = ExitReading(how=ExitHow.PIDFD, status_raw=9, at=NOW)
+    assert correlator.feed(ExitLearned(SERVER_KEY, reading)) == {"u"}
+    end = correlator.case("u").server_end
+    assert end is not None
+    assert end.readings == (reading,)
+
+
+def test_a_new_life_of_the_same_id_is_a_succession(correlator: Correlator) -> None:
+    opened(correlator)
+    assert correlator.succeeded(Successor(NOW, "other", 21)) == set()
+    assert correlator.succeeded(Successor(NOW, "k1", 21)) == {"u"}
+
+
+def test_kills_beside_it_in_the_same_cgroup_are_counted_when_it_settles(
+    correlator: Correlator,
+) -> None:
+    opened(correlator)
+    opened(correlator, "v", pid=21, handle=2)
+    opened(correlator, "w", pid=22, handle=3, status=0)
+    case = correlator.update("u", memory=None, cgroup=CgroupDelta())
+    assert case.cgroup is not None
+    assert case.cgroup.kills_in_window == 2
+
+
+def test_a_source_that_is_down_or_lost_something_is_blindness(correlator: Correlator) -> None:
+    correlator.feed(SourceState(NOW, "linux-log", False, "may not read it"))
+    correlator.feed(SourceState(NOW, "taskstats", False, "no right"))
+    correlator.feed(SourceState(NOW, "taskstats", True))
+    correlator.feed(SourceLost(NOW, "proc-connector", 3, "overrun"))
+    blind = {b.source for b in opened(correlator).blind}
+    assert blind == {"linux-log", "proc-connector", "iopub"}
+
+
+def test_a_case_is_due_after_settle_s_or_when_hastened(correlator: Correlator) -> None:
+    opened(correlator)
+    assert correlator.due(4.9) == []
+    assert correlator.due(5.0) == ["u"]
+    correlator.hasten("u", 1.0)
+    assert correlator.due(1.0) == ["u"]
+    correlator.close("u")
+    assert correlator.open_cases() == []

@@ -1,0 +1,170 @@
+"""A path that a user planted is refused at once, whatever it is; root follows nothing."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kerneld.discover.table import FileTable
+from kerneld.errors import UnsafeFile
+from kerneld.proc.files import open_connection_file
+
+CONTENT = b'{"shell_port": 1}'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path.resolve()
+
+
+def plain(folder: Path) -> Path:
+    path = folder / "kernel-1.json"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def symlink(folder: Path) -> Path:
+    path = folder / "link.json"
+    path.symlink_to("/etc/shadow")
+    return path
+
+
+def linked_folder(folder: Path) -> Path:
+    (folder / "real").mkdir()
+    plain(folder / "real")
+    (folder / "linked").symlink_to(folder / "real")
+    return folder / "linked" / "kernel-1.json"
+
+
+def hard_link(folder: Path) -> Path:
+    os.link(plain(folder), folder / "second.json")
+    return folder / "second.json"
+
+
+def fifo(folder: Path) -> Path:
+    os.mkfifo(folder / "fifo.json")
+    return folder / "fifo.json"
+
+
+def sparse(folder: Path) -> Path:
+    path = folder / "sparse.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    return path
+
+
+def magic_link(folder: Path) -> Path:
+    return Path(f"/proc/self/fd/{os.open(plain(folder), os.O_RDONLY)}")
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        symlink,
+        linked_folder,
+        hard_link,
+        fifo,
+        sparse,
+        magic_link,
+        lambda f: f,
+        lambda _: Path("/dev/null"),
+    ],
+    ids=["symlink", "linked-folder", "hard-link", "fifo", "sparse", "magic-link", "folder", "device"],
+)
+def test_what_is_no_plain_file_of_the_owner_is_refused_at_once(
+    folder: Path, plant: Callable[[Path], Path]
+) -> None:
+    path = plant(folder)
+    began = time.monotonic()
+    with pytest.raises(UnsafeFile):
+        open_connection_file(str(path), owner_uid=os.getuid())
+    assert time.monotonic() - began < 0.5
+
+
+def test_a_plain_file_of_the_owner_is_opened(folder: Path) -> None:
+    fd = open_connection_file(str(plain(folder)), owner_uid=os.getuid())
+    assert os.read(fd, 100) == CONTENT
+    os.close(fd)
+
+
+def test_a_file_of_another_owner_is_refused(folder: Path) -> None:
+    with pytest.raises(UnsafeFile, match="belongs to uid"):
+        open_connection_file(str(plain(folder)), owner_uid=os.getuid() + 1)
+
+
+@pytest.mark.parametrize("path", ["relative.json", "", "/tmp/a\0b"])
+def test_a_path_that_is_no_path_is_refused(path: str) -> None:
+    with pytest.raises(UnsafeFile):
+        open_connection_file(path, owner_uid=os.getuid())
+
+
+def test_a_race_between_file_and_link_never_wins(folder: Path) -> None:
+    """Renames swap a plain file and a link to a secret; what was opened is never the secret."""
+    secret = folder / "secret"
+    secret.write_bytes(b"SECRET")
+    target, spare = folder / "kernel-1.json", folder / "spare"
+    plain(folder)
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            spare.symlink_to(secret)
+            spare.rename(target)
+            spare.write_bytes(CONTENT)
+            spare.rename(target)
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    opened = 0
+    try:
+        for _ in range(5000):
+            try:
+                fd = open_connection_file(str(target), owner_uid=os.getuid())
+            except (UnsafeFile, FileNotFoundError):
+                continue
+            assert os.read(fd, 100) in (CONTENT, b"")
+            os.close(fd)
+            opened += 1
+    finally:
+        stop.set()
+        thread.join()
+    assert opened
+
+
+def test_the_table_tells_a_new_version_once_and_a_removal_once(folder: Path) -> None:
+    path = plain(folder)
+    table = FileTable()
+    handle = table.number(os.getuid(), str(path))
+    first = table.refresh(handle)
+    assert first is not None
+    os.close(first.fd)
+    assert table.refresh(handle) is None
+    path.unlink()
+    plain(folder).write_bytes(CONTENT + b" ")
+    assert table.removal(handle) is None, "rewritten is not removed"
+    again = table.refresh(handle)
+    assert again is not None
+    os.close(again.fd)
+    path.unlink()
+    removed = table.removal(handle)
+    assert removed is not None
+    assert abs(removed.at.timestamp() - time.time()) < 5
+    assert table.removal(handle) is None
+    table.close()
+
+
+def test_an_empty_file_is_waited_for(folder: Path) -> None:
+    """Jupyter's write is not atomic: an empty file is seen before the full one."""
+    path = folder / "kernel-2.json"
+    path.touch()
+    table = FileTable()
+    handle = table.number(os.getuid(), str(path))
+    assert table.refresh(handle) is None
+    path.write_bytes(CONTENT)
+    opened = table.refresh(handle)
+    assert opened is not None
+    os.close(opened.fd)
+    table.close()

@@ -1,0 +1,197 @@
+"""Roles among processes that name one connection file, and what their ends become."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kerneld.model.effects import CloseFd, FindListener, Listen, ProbePorts, ReleaseFile, WatchExit
+from kerneld.model.facts import (
+    ConnectionRead,
+    FileOpened,
+    KernelStatus,
+    PortsHeard,
+    ProcessEnded,
+    ProcessSeen,
+    ServerSeen,
+)
+from kerneld.model.process import Connection, Process, ProcessKey
+from kerneld.model.vocabulary import Scope, ServerKind
+from kerneld.track import Moves, Tracker
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+UUID = "0b4e4c39-4a5e-4ac1-9e0e-0e1f4cbd1c3a"
+FILE = f"/home/alice/.local/share/jupyter/runtime/kernel-{UUID}.json"
+CONNECTION = Connection(
+    transport="tcp",
+    ip="127.0.0.1",
+    shell_port=5001,
+    iopub_port=5002,
+    stdin_port=5003,
+    control_port=5004,
+    hb_port=5005,
+    signature_scheme="hmac-sha256",
+    kernel_name="python3",
+    notebook="/home/alice/a.ipynb",
+    key_digest="d1",
+)
+
+
+def process(pid: int, *, ppid: int = 10, pgid: int | None = None) -> Process:
+    return Process(
+        key=ProcessKey(boot_id="b", pid=pid, start_ticks=pid * 10, pidfd_inode=pid),
+        comm="python3",
+        ppid=ppid,
+        pgid=pgid or pid,
+        sid=pgid or pid,
+        uid=1000,
+        started_at=NOW,
+    )
+
+
+def seen(pid: int, *, parents: tuple[int, ...] = (10, 1), argv: int = 1, **more: object) -> ProcessSeen:
+    values: dict[str, object] = {
+        "at": NOW,
+        "process": process(pid, ppid=parents[0], pgid=more.pop("pgid", None)),  # type: ignore[arg-type]
+        "pidfd": pid + 1000,
+        "handle": 1,
+        "connection_file": FILE,
+        "parents": parents,
+        "argv_digest": argv,
+        "implementation": "ipykernel",
+    }
+    return ProcessSeen(**{**values, **more})  # type: ignore[arg-type]
+
+
+def ended(pid: int) -> ProcessEnded:
+    return ProcessEnded(at=NOW, detected_at=NOW, key=process(pid).key)
+
+
+def feed(tracker: Tracker, *facts: object) -> Moves:
+    moves = Moves()
+    for fact in facts:
+        moves = tracker.feed(fact)  # type: ignore[arg-type]
+    return moves
+
+
+def dead_pids(tracker: Tracker, *pids: int) -> list[int]:
+    """The pids whose end is a kernel's death, of all that end."""
+    return [d.life.process.pid for pid in pids for d in tracker.feed(ended(pid)).deaths]
+
+
+def test_a_lone_process_is_the_kernel_and_its_id_is_in_the_file_name() -> None:
+    moves = feed(Tracker("b"), seen(20))
+    assert [type(e) for e in moves.effects][:1] == [WatchExit]
+    assert moves.tracked[0].kernel is not None
+    assert moves.tracked[0].kernel.id == UUID
+
+
+def test_of_a_wrapper_and_its_child_the_child_is_the_kernel() -> None:
+    tracker = Tracker("b")
+    feed(tracker, seen(20, argv=1), seen(21, parents=(20, 10, 1), argv=2))
+    assert dead_pids(tracker, 21, 20) == [21]
+
+
+def test_a_wrapper_that_ends_first_is_no_death() -> None:
+    tracker = Tracker("b")
+    feed(tracker, seen(20, argv=1), seen(21, parents=(20, 10, 1), argv=2))
+    assert dead_pids(tracker, 20, 21) == [21]
+
+
+@pytest.mark.parametrize(
+    ("fork", "why"),
+    [
+        (seen(30, parents=(20, 10, 1), argv=1, pgid=20), "forked, parent alive"),
+        (seen(30, parents=(1,), argv=1, pgid=20), "forked, parent's group is a kernel's"),
+        (seen(30, parents=(25, 20, 10, 1), argv=7), "executed by a worker of a kernel that listens"),
+        (seen(30, parents=(1,), argv=1, pgid=99, orphaned_fork=True), "outlived a kernel unseen"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_workers_are_no_kernels(fork: ProcessSeen, why: str) -> None:
+    tracker = Tracker("b")
+    kernel = seen(20)
+    feed(
+        tracker,
+        kernel,
+        ConnectionRead(NOW, 1, CONNECTION),
+        PortsHeard(NOW, kernel.process.key),
+        fork,
+    )
+    assert dead_pids(tracker, 30) == [], why
+    assert dead_pids(tracker, 20) == [20]
+
+
+def test_a_fork_that_executes_the_kernel_becomes_it() -> None:
+    """Between fork and exec a child has its parent's command line: it is told again after."""
+    tracker = Tracker("b")
+    feed(tracker, seen(20, argv=1), seen(21, parents=(20, 10, 1), argv=1))
+    moves = feed(tracker, seen(21, parents=(20, 10, 1), argv=2, pidfd=77))
+    assert CloseFd(77) in moves.effects
+    assert dead_pids(tracker, 20, 21) == [21]
+
+
+def test_ports_are_probed_once_the_file_is_read_and_iopub_is_heard_once_they_listen() -> None:
+    tracker = Tracker("b")
+    kernel = seen(20)
+    feed(tracker, kernel)
+    read = feed(tracker, ConnectionRead(NOW, 1, CONNECTION))
+    assert read.effects == [ProbePorts(kernel.process.key, CONNECTION)]
+    heard = feed(tracker, PortsHeard(NOW, kernel.process.key))
+    assert heard.effects == [Listen(1, "ipykernel")]
+    assert heard.tracked[0].kernel is not None
+    assert heard.tracked[0].kernel.confirmed
+    assert heard.tracked[0].kernel.notebook_path == "/home/alice/a.ipynb"
+
+
+def test_a_file_that_no_process_names_is_looked_up_by_its_ports() -> None:
+    tracker = Tracker("b")
+    feed(tracker, FileOpened(NOW, 5, FILE, 9, 1000))
+    moves = feed(tracker, ConnectionRead(NOW, 5, CONNECTION))
+    assert moves.effects == [FindListener(5, CONNECTION, 1000)]
+
+
+def test_a_restart_is_a_new_life_of_the_same_id_with_nothing_said_yet() -> None:
+    tracker = Tracker("b")
+    feed(tracker, seen(20), KernelStatus(at=NOW, handle=1, state="busy", parent="m", parent_type="x"))
+    feed(tracker, ended(20))
+    moves = feed(tracker, seen(22))
+    assert [(s.kernel_id, s.pid) for s in moves.successors] == [(UUID, 22)]
+    death = feed(tracker, ended(22)).deaths[0]
+    assert death.session.facts == ()
+
+
+def test_a_death_carries_what_the_kernel_last_said() -> None:
+    tracker = Tracker("b")
+    busy = KernelStatus(at=NOW, handle=1, state="busy", parent="m", parent_type="execute_request")
+    death = feed(tracker, seen(20), busy, ended(20)).deaths[0]
+    assert death.session.busy is True
+    assert death.answered is True
+
+
+def test_a_server_is_watched_once_and_its_end_names_its_kernels() -> None:
+    tracker = Tracker("b")
+    server = ServerSeen(process(10, ppid=1), 500, ServerKind.JUPYTER_SERVER)
+    first = feed(tracker, seen(20, server=server))
+    again = feed(tracker, seen(21, handle=2, server=ServerSeen(server.process, 501, server.kind)))
+    assert WatchExit(server.process.key, 500) in first.effects
+    assert CloseFd(501) in again.effects
+    death = feed(tracker, ended(10)).deaths[0]
+    assert (death.scope, len(death.kernels)) == (Scope.SERVER, 2)
+
+
+def test_files_without_lives_are_released_after_a_while() -> None:
+    tracker = Tracker("b")
+    feed(tracker, seen(20), ended(20))
+    assert tracker.sweep(NOW + timedelta(seconds=30)) == []
+    assert tracker.sweep(NOW + timedelta(seconds=61)) == [ReleaseFile(1)]
+
+
+def test_kernels_without_a_uuid_join_by_owner_path_and_key() -> None:
+    tracker = Tracker("b")
+    first = feed(tracker, seen(20, connection_file="/tmp/tmpab.json")).tracked[0].kernel
+    other = feed(tracker, seen(21, handle=2, connection_file="/tmp/tmpcd.json")).tracked[0].kernel
+    again = feed(tracker, seen(22, handle=3, connection_file="/tmp/tmpab.json")).tracked[0].kernel
+    assert first is not None
+    assert other is not None
+    assert again is not None
+    assert first.id == again.id != other.id
