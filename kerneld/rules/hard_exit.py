@@ -4,6 +4,8 @@ Source: https://docs.python.org/3/library/os.html#os._exit. sys.exit() in a cell
 ipykernel. xeus-python handles SIGSEGV itself and then exits with 1.
 """
 
+from datetime import timedelta
+
 from kerneld.model.case import Case
 from kerneld.model.evidence import announced_shutdown, exit_of
 from kerneld.model.verdict import Evidence, Verdict
@@ -12,6 +14,9 @@ from kerneld.model.wording import exit_quote, story, subject
 
 NEEDS = ("exit", "iopub")
 REFINES: frozenset[Cause] = frozenset()
+
+ORPHANED = timedelta(seconds=10)
+"""a kernel whose server is gone leaves with status 1 within about a second"""
 
 
 def judge(case: Case) -> Verdict | None:
@@ -42,4 +47,7 @@ def _confidence(case: Case, code: int, *, calls: bool) -> Confidence:
     """In mid-cell nobody asked; past it a request may have gone unseen, after a 0 above all."""
     if case.busy and (calls or code > 1):
         return Confidence.CERTAIN
+    gone = case.server_end is not None and timedelta() <= case.died_at - case.server_end.at <= ORPHANED
+    if code == 1 and gone:
+        return Confidence.POSSIBLE
     return Confidence.LIKELY if case.busy or code != 0 else Confidence.POSSIBLE

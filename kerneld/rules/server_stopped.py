@@ -38,12 +38,13 @@ def judge(case: Case) -> Verdict | None:
     server = case.server_end
     if case.scope is not Scope.KERNEL or server is None or oom_line(case) is not None:
         return None
-    if not ended_by_itself(server.readings) or not _went_along(case, server):
+    by_itself = ended_by_itself(server.readings)
+    if by_itself is False or not _went_along(case, server):
         return None
-    said = announced_shutdown(case) is not None
+    proven = Confidence.CERTAIN if announced_shutdown(case) is not None else Confidence.LIKELY
     return Verdict(
         cause=Cause.SERVER_STOPPED,
-        confidence=Confidence.CERTAIN if said else Confidence.LIKELY,
+        confidence=proven if by_itself else Confidence.POSSIBLE,
         summary="The kernel ended because its server was stopped.",
         because=(server_quote(server), exit_quote(case)),
     )
@@ -54,8 +55,8 @@ def _went_along(case: Case, server: ServerEnd) -> bool:
     end, after = exit_of(case), case.died_at - server.at
     if not -WINDOW <= after <= WINDOW + timedelta(seconds=case.died_at_uncertainty_s):
         return False
-    orphaned = after >= -SLACK
     lasting = case.server is not None and case.server.kind.outlives_kernels
+    orphaned = after >= (-SLACK if lasting else timedelta())
     asked = announced_shutdown(case) is not None or (lasting and file_removed_in_time(case))
     if end.code == 1:
         return orphaned
