@@ -1,0 +1,133 @@
+"""What an incident keeps of code to sections: the cell with its marked line, who grew, the stack."""
+
+from collections.abc import Sequence
+
+from kerneld.model.incident import Frame, GrowthLine, Incident
+from kerneld.outputs.safe import cells, clip, pad, safe_text
+from kerneld.outputs.units import duration, growth
+from kerneld.outputs.view import View
+
+AROUND = 6
+"""lines of a cell shown before and after the marked one"""
+
+FRAMES = 12
+GROWTH_LINES = 6
+
+
+def cell_lines(incident: Incident, view: View) -> list[str]:
+    """The source with the guilty line marked; of a long cell the part around it, else its end."""
+    cell = incident.cell
+    if cell is None:
+        return []
+    number = "" if cell.execution_count is None else f" [{cell.execution_count}]"
+    elapsed = f", {duration(cell.elapsed_s)} into it" if cell.elapsed_s is not None else ", had ended"
+    head = f"{view.paint(f'Cell{number}', 'head')}{elapsed}"
+    if not cell.source:
+        return [head, *_withheld(incident, view)]
+    lines = cell.source.expandtabs(4).splitlines()
+    grown = {
+        line.line: line
+        for line in reversed(incident.growth_lines)
+        if line.line is not None and _in_cell(line.file)
+    }
+    first, last = _window(len(lines), cell.line)
+    digits = len(str(last))
+    shown = [head]
+    if first > 1:
+        shown.append(view.paint(f"   {'…':>{digits}}", "dim"))
+    for number_of, text in enumerate(lines[first - 1 : last], first):
+        is_marked = number_of == cell.line
+        note = _grown(grown[number_of]) if number_of in grown else ""
+        shown.append(_code_line(number_of, digits, text, (is_marked, note), view))
+    if last < len(lines):
+        shown.append(view.paint(f"   {'…':>{digits}}  {len(lines) - last} more lines", "dim"))
+    return shown
+
+
+def _withheld(incident: Incident, view: View) -> list[str]:
+    """Why no source is shown, and the one line that may be."""
+    cell = incident.cell
+    line = cell.line if cell else None
+    code = next((part.code for part in incident.growth_lines if part.code and part.line == line), None)
+    if line is not None:
+        return [_code_line(line, len(str(line)), code or "(its code is not kept)", (True, ""), view)]
+    policy = cell.code_policy if cell else None
+    reason = f"by the code policy `{policy}`" if policy else "it was not heard"
+    return [view.paint(safe_text(f"  Its source is not kept: {reason}."), "dim")]
+
+
+def _window(count: int, marked: int | None) -> tuple[int, int]:
+    """The first and last line shown, 1-based and inclusive."""
+    most = 2 * AROUND + 1
+    if count <= most:
+        return 1, count
+    middle = min(max(marked if marked is not None else count, AROUND + 1), count - AROUND)
+    return middle - AROUND, middle + AROUND
+
+
+def _code_line(number: int, digits: int, text: str, mark: tuple[bool, str], view: View) -> str:
+    is_marked, note = mark
+    sign = "▸" if is_marked else " "
+    room = view.width - digits - 5 - (cells(note) + 2 if note else 0)
+    code = clip(safe_text(text), room)
+    line = f" {sign} {number:>{digits}}  {pad(code, room) if note else code}"
+    return view.paint(line, "bad" if is_marked else "") + (f"  {note}" if note else "")
+
+
+def _grown(line: GrowthLine) -> str:
+    return f"{growth(line.bytes)} {line.share * 100:3.0f} %"
+
+
+def _in_cell(file: str | None) -> bool:
+    """Whether a file's name is one that ipykernel gives to a cell."""
+    return file is None or file.startswith(("Cell", "<ipython-input", "In[")) or "/ipykernel_" in file
+
+
+def growth_lines(incident: Incident, view: View) -> list[str]:
+    """Who grew, line by line."""
+    rows = [
+        (safe_text(_place(line.function, line.file, line.line)), _grown(line))
+        for line in incident.growth_lines[:GROWTH_LINES]
+    ]
+    if not rows:
+        return []
+    right = max(cells(note) for _, note in rows)
+    room = min(max(cells(place) for place, _ in rows), view.width - right - 4)
+    return [
+        view.paint("Where it grew", "head"),
+        *(f"  {pad(clip(place, room, 'end'), room)}  {pad(note, right, '>')}" for place, note in rows),
+    ]
+
+
+def _place(function: str | None, file: str | None, line: int | None) -> str:
+    """`load, etl/load.py:41`; what could not be charged is `unattributed`."""
+    number = "" if line is None else f":{line}" if file else f"line {line}"
+    where = f"{file or ''}{number}"
+    return ", ".join(part for part in (function, where) if part) or "unattributed"
+
+
+def frame_lines(incident: Incident, view: View) -> list[str]:
+    """The last Python stack, as it was seen; a deep one without its middle."""
+    stack = incident.stack
+    if stack is None or not stack.frames:
+        return []
+    before = duration(incident.died_at - stack.at)
+    lines = [f"{view.paint('Stack', 'head')}, {before} before the end"]
+    for frame in _without_middle(stack.frames):
+        if frame is None:
+            lines.append(view.paint(f"  … {len(stack.frames) - FRAMES} frames", "dim"))
+            continue
+        place = _place(frame.function, frame.file, frame.line)
+        lines.append("  " + clip(safe_text(place), view.width - 2, "end"))
+        if frame.code:
+            lines.append(
+                view.paint("    " + clip(safe_text(frame.code.strip()), view.width - 4), "dim")
+            )
+    return lines
+
+
+def _without_middle(frames: Sequence[Frame]) -> list[Frame | None]:
+    if len(frames) <= FRAMES:
+        return list(frames)
+    half = FRAMES // 2
+    return [*frames[:half], None, *frames[-half:]]

@@ -1,0 +1,127 @@
+"""An incident to its facts: pairs of a name and a value, the first ones in rows of two."""
+
+from collections.abc import Iterable
+
+from kerneld.model.incident import Incident
+from kerneld.model.vocabulary import Cause, Scope
+from kerneld.outputs.safe import safe_text
+from kerneld.outputs.text import user_name
+from kerneld.outputs.units import duration, signal_name, size, when_exactly
+from kerneld.outputs.view import View
+
+Pair = tuple[str, str]
+
+_BY_LINUX = (Cause.OOM_HOST, Cause.OOM_CGROUP)
+
+
+def fact_rows(incident: Incident, view: View) -> tuple[list[list[Pair]], list[Pair]]:
+    """Rows of one or two pairs, then the rest; safe text, and nothing of what is not known."""
+    notebook = incident.notebook.path if incident.notebook else ""
+    rows = [
+        [("died", _died(incident, view)), ("kernel", _kernel(incident))],
+        [("user", _user(incident)), ("server", _server(incident))],
+        [("notebook", notebook), _exit(incident)],
+    ]
+    more = [
+        ("worker", _process(incident) if incident.scope is Scope.WORKER else ""),
+        ("sender", _sender(incident)),
+        ("restarts", _restarts(incident)),
+        ("cgroup", incident.cgroup or ""),
+        ("unit", (incident.server and incident.server.unit) or ""),
+        ("container", incident.container.id[:12] if incident.container else ""),
+        ("host", "; ".join(_host(incident))),
+        ("kernels", ", ".join(incident.kernels)),
+        ("follows", f"incident {incident.caused_by}" if incident.caused_by else ""),
+    ]
+    known = [pairs for pairs in (_known(row) for row in rows) if pairs]
+    return known, _known(more)
+
+
+def _known(pairs: list[Pair]) -> list[Pair]:
+    return [(label, safe_text(text)) for label, text in pairs if text]
+
+
+def _died(incident: Incident, view: View) -> str:
+    text = when_exactly(incident.died_at, view)
+    if not incident.died_at_uncertainty_s:
+        return text
+    return f"{text}, or up to {duration(incident.died_at_uncertainty_s)} before"
+
+
+def _kernel(incident: Incident) -> str:
+    kernel = incident.kernel
+    if kernel is None:
+        return ""
+    up = duration(incident.died_at - kernel.started_at)
+    name = kernel.name or kernel.language or incident.process.comm
+    return f"{name}, pid {kernel.pid}, up {up}"
+
+
+def _user(incident: Incident) -> str:
+    """The uid is the truth; a Hub's name is told beside it."""
+    user = incident.user
+    shown = user_name(incident)
+    if not (user.name or user.hub_name):
+        return shown
+    account = f"{user.name}, " if user.name and user.hub_name and user.name != user.hub_name else ""
+    return f"{shown} ({account}{user.uid})"
+
+
+def _server(incident: Incident) -> str:
+    server = incident.server
+    if server is None:
+        return ""
+    return f"{server.kind}, pid {server.pid}"
+
+
+def _process(incident: Incident) -> str:
+    process = incident.process
+    return f"{process.comm}, pid {process.pid}, of pid {process.ppid}"
+
+
+def _exit(incident: Incident) -> Pair:
+    end = incident.exit
+    if end.signal is None:
+        return "exit", "status lost" if end.code is None else f"left with status {end.code}"
+    by = ""
+    if incident.cause in _BY_LINUX:
+        by = ", by Linux"
+    elif incident.cause is Cause.KILLED:
+        by = ", sender unseen"
+    core = ", core dumped" if end.core_dumped else ""
+    return "signal", signal_name(end.signal) + by + core
+
+
+def _sender(incident: Incident) -> str:
+    killer = incident.killer
+    if killer is None:
+        return ""
+    if killer.how == "self":
+        return f"the process itself, pid {killer.pid}"
+    owner = killer.user or (None if killer.uid is None else f"uid {killer.uid}")
+    named = [killer.comm or "?", f"pid {killer.pid}", owner, killer.unit]
+    return ", ".join(part for part in named if part) + f" (seen by: {killer.how})"
+
+
+def _restarts(incident: Incident) -> str:
+    restarts = incident.kernel.restarts if incident.kernel else 0
+    lives = f"it had lived {restarts} times before" if restarts > 1 else ""
+    if incident.loop is None:
+        return lives or ("it had lived once before" if restarts else "")
+    return f"death {incident.loop.count} of this kernel in quick succession"
+
+
+def _host(incident: Incident) -> Iterable[str]:
+    yield f"{incident.host.name}, Linux {incident.host.linux_release}"
+    state = incident.host_state
+    if state is None:
+        return
+    for value, name in (
+        (state.swap_free_bytes, "swap"),
+        (state.shm_free_bytes, "/dev/shm"),
+        (state.disk_free_bytes, "disk"),
+    ):
+        if value is not None:
+            yield f"{size(value)} {name} free"
+    if state.psi_memory:
+        yield f"memory pressure {state.psi_memory}"

@@ -1,0 +1,18 @@
+"""An incident to one sentence: for a log, a terminal beside the daemon, a list that follows."""
+
+from kerneld.model.incident import Incident
+from kerneld.outputs.headline import what, who
+from kerneld.outputs.safe import safe_text
+
+
+def one_line(incident: Incident) -> str:
+    """`churn/train.ipynb of alice ran out of memory (oom-cgroup, certain): kerneld show 43`."""
+    number = "" if incident.id is None else f": kerneld show {incident.id}"
+    proof = f"{incident.cause.value}, {incident.confidence.value}"
+    return f"{who(incident)} of {user_name(incident)} {what(incident)} ({proof}){number}"
+
+
+def user_name(incident: Incident) -> str:
+    """The name that people know, else the uid. Safe text."""
+    user = incident.user
+    return safe_text(user.hub_name or user.name or f"uid {user.uid}")
