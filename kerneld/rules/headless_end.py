@@ -21,8 +21,7 @@ def judge(case: Case) -> Verdict | None:
         return None
     if case.server is not None and case.server.kind.outlives_kernels:
         return None
-    left_itself = case.last_cell is not None and case.last_cell.code.calls_exit
-    if exit_of(case).code != 0 or case.busy or left_itself or not case.answered:
+    if exit_of(case).code != 0 or case.busy or not case.answered:
         return None
     runner = case.server is not None and case.server.kind in RUNNERS
     sound = case.server_end is None or believed_exit(case.server_end.readings).code == 0

@@ -50,7 +50,7 @@ MEMORY = {
     "masked zero, line names it": (death(readings=MASKED, log=(oom(),)), C.OOM_CGROUP, CERTAIN),
     "text could be forged": (death(signal=9, log=(oom(trust=TEXT),)), C.OOM_CGROUP, LIKELY),
     "other name": (death(signal=9, log=(oom(comm="ruby"),)), C.OOM_CGROUP, LIKELY),
-    "an hour earlier": (death(signal=9, log=(oom(seconds=-3600),)), C.KILLED, LIKELY),
+    "an hour earlier": (death(signal=9, process=process(age_s=7200), log=(oom(seconds=-3600),)), C.KILLED, LIKELY),
     "before its birth": (
         death(signal=9, process=process(age_s=10), log=(oom(seconds=-30),)), C.KILLED, LIKELY,
     ),
@@ -210,6 +210,16 @@ REQUESTS = {
     "escalated to SIGKILL": (death(signal=9, session=(announced(seconds=-5),)), C.SHUTDOWN, LIKELY),
     "stuck, shot, file removed": (death(signal=9, file_removed=removed()), C.SHUTDOWN, LIKELY),
     "file removed late": (death(signal=9, file_removed=removed(4)), C.KILLED, LIKELY),
+    "file removed long before": (death(signal=9, file_removed=removed(-30)), C.KILLED, LIKELY),
+    "hard exit, then the file removed": (
+        death(code=3, file_removed=removed()), C.HARD_EXIT, CERTAIN,
+    ),
+    "server shot after it left": (
+        death(code=1, server_end=server_end(8, signal=9)), C.HARD_EXIT, LIKELY,
+    ),
+    "idle, shot, lives again at once": (
+        death(signal=9, busy=False, succession=succeeded(0.1)), C.KILLED, LIKELY,
+    ),
     "file removed by a dead server": (
         death(signal=9, file_removed=removed(), server_end=SHOT), C.KILLED, LIKELY,
     ),
@@ -312,7 +322,17 @@ def test_a_stuck_kernel_that_lives_again_at_once_may_have_been_restarted() -> No
 
 
 def test_a_proven_oom_has_no_rivals() -> None:
-    assert alternatives(death(signal=9, log=(oom(),), cgroup=counters(usage=0.99))) == set()
+    case = death(signal=9, log=(oom(),), cgroup=counters(usage=0.99), file_removed=removed())
+    assert alternatives(case) == set()
+
+
+def test_an_oom_kill_by_counters_leaves_the_unseen_sender_as_the_only_rival() -> None:
+    assert alternatives(death(signal=9, cgroup=counters(), blind=NO_LOG)) == {C.KILLED}
+
+
+def test_an_announced_shutdown_is_no_restart_whatever_comes_after() -> None:
+    case = death(signal=15, session=(announced(),), succession=succeeded(0.1))
+    assert alternatives(case) == set()
 
 
 def test_no_rule_is_certain_where_the_status_is_lost_and_the_log_is_blind() -> None:
