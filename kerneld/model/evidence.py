@@ -273,7 +273,10 @@ def prompt_succession(case: Case) -> bool:
     )
 
 
-PATIENCE = {signal.SIGTERM: timedelta(seconds=2.2), signal.SIGKILL: timedelta(seconds=4.5)}
+PATIENCE: dict[int, timedelta] = {
+    signal.SIGTERM: timedelta(seconds=2.2),
+    signal.SIGKILL: timedelta(seconds=4.5),
+}
 """how long a kernel must have been stuck before its server sends this; 2.50 s and 5.00 s measured"""
 
 

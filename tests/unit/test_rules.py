@@ -50,7 +50,9 @@ MEMORY = {
     "masked zero, line names it": (death(readings=MASKED, log=(oom(),)), C.OOM_CGROUP, CERTAIN),
     "text could be forged": (death(signal=9, log=(oom(trust=TEXT),)), C.OOM_CGROUP, LIKELY),
     "other name": (death(signal=9, log=(oom(comm="ruby"),)), C.OOM_CGROUP, LIKELY),
-    "an hour earlier": (death(signal=9, process=process(age_s=7200), log=(oom(seconds=-3600),)), C.KILLED, LIKELY),
+    "an hour earlier": (
+        death(signal=9, process=process(age_s=7200), log=(oom(seconds=-3600),)), C.KILLED, LIKELY,
+    ),
     "before its birth": (
         death(signal=9, process=process(age_s=10), log=(oom(seconds=-30),)), C.KILLED, LIKELY,
     ),
@@ -111,6 +113,9 @@ KILLED = {
         C.KILLED, POSSIBLE,
     ),
     "stuck, restarted perhaps": (death(signal=9, succession=succeeded(0.1)), C.KILLED, POSSIBLE),
+    "shot too early for a restart": (
+        death(signal=9, last_cell=cell(ran_s=1.5), succession=succeeded(0.1)), C.KILLED, LIKELY,
+    ),
     "restarted by the 3 s poll": (death(signal=9, succession=succeeded(1.7)), C.KILLED, LIKELY),
     "by its own cell": (
         death(signal=9, last_cell=cell(kills_itself=True)), C.KILLED_BY_PROCESS, LIKELY,
