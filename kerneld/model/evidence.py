@@ -134,7 +134,7 @@ def announced_shutdown(case: Case) -> ShutdownAnnounced | None:
     return None
 
 
-TESTIFIES = {"kmsg": "linux-log", "exits": "exit", "cgroups": "cgroup", "discover": "file"}
+TESTIFIES = {"kmsg": "linux-log", "exits": "exit", "cgroups": "cgroup", "discovery": "file"}
 """a source that goes blind is known by its own name, what it testifies to by the evidence's"""
 
 
