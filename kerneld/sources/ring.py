@@ -50,20 +50,20 @@ class Ring:
         self, until_s: float, *, at_most: int, since_s: float = float("-inf")
     ) -> tuple[tuple[float, int], ...]:
         """(seconds before `until_s`, bytes), oldest first: a group's largest, the last as it is."""
-        times, values = self.window(since_s, until_s)
-        count = len(times)
-        if count == 0:
+        time_column, value_column = self.window(since_s, until_s)
+        times, values = time_column.tolist(), value_column.tolist()
+        last = len(times) - 1
+        if last < 0:
             return ()
-        end_ticks = (until_s - self._base_s) * TICKS_PER_S
-        step = max(1, -(-(count - 1) // max(1, at_most - 1)))
-        chosen = [
-            index if step == 1 else values.index(max(values[index : index + step]), index)
-            for index in range(0, count - 1, step)
-        ]
-        chosen.append(count - 1)
-        return tuple(
-            (round(max(0.0, end_ticks - times[i]) / TICKS_PER_S, 2), values[i]) for i in chosen
-        )
+        end_ticks = int((until_s - self._base_s) * TICKS_PER_S)
+        step = max(1, -(-last // max(1, at_most - 1)))
+        chosen: list[tuple[float, int]] = []
+        for index in range(0, last, step):
+            group = values[index : min(index + step, last)]
+            most = max(group)
+            chosen.append(((end_ticks - times[index + group.index(most)]) / TICKS_PER_S, most))
+        chosen.append(((end_ticks - times[last]) / TICKS_PER_S, values[last]))
+        return tuple(chosen)
 
     def growth_bytes_per_s(self, until_s: float, *, over_s: float) -> float | None:
         """Between the last sample and the latest one at least over_s before the end; else the first."""
