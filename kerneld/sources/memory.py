@@ -87,15 +87,15 @@ class MemorySource:
                 for effect in self._mailbox.drain():
                     self._obey(effect)
                 now_s = boot_seconds()
-                busy = [track for track in self._living if track.is_busy(now_s)]
                 if now_s >= rest_due_s:
                     self._sample_all(now_s, host)
                     rest_due_s = max(rest_due_s + REST_S, now_s)
                     busy_due_s = now_s + self._busy_s
-                elif busy and now_s >= busy_due_s:
-                    self._sample_busy(busy, now_s, host)
+                elif now_s >= busy_due_s:
+                    self._sample_busy(now_s, host)
                     busy_due_s = now_s + self._busy_s
-                due_s = min(rest_due_s, busy_due_s) if busy else rest_due_s
+                hurry = any(track.is_busy(now_s) for track in self._living)
+                due_s = min(rest_due_s, busy_due_s) if hurry else rest_due_s
                 poller.poll(max(0.0, due_s - boot_seconds()) * 1000)
         finally:
             host.close()
@@ -112,7 +112,10 @@ class MemorySource:
             self._living = [track for track in self._living if track.memory is not None]
         self._hurry(now_s, meminfo)
 
-    def _sample_busy(self, busy: list[Track], now_s: float, host: HostMemory) -> None:
+    def _sample_busy(self, now_s: float, host: HostMemory) -> None:
+        busy = [track for track in self._living if track.is_busy(now_s)]
+        if not busy:
+            return
         for track in busy:
             track.sample(now_s)
         for cgroup in {track.cgroup for track in busy}:
