@@ -1,0 +1,221 @@
+"""The frames of one iopub message into the fact it tells, once its signature is proven."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from kerneld.model.facts import (
+    CellFailed,
+    CellStarted,
+    KernelStatus,
+    SessionFact,
+    ShutdownAnnounced,
+)
+from kerneld.parse.code import code_facts
+
+DELIMITER = b"<IDS|MSG>"
+MAX_SOURCE_BYTES = 64 * 1024
+MAX_VALUE_BYTES = 1024
+_MAX_NAME_BYTES = 256
+_MAX_HEADER_BYTES = 64 * 1024
+_MAX_COUNT = 1 << 53
+_MAX_TOPIC_FRAMES = 4
+
+_TOPICS: dict[str, tuple[bytes, ...]] = {
+    "ipykernel": (b"kernel.",),
+    "bash": (b"kernel.",),
+    "xeus": (b"kernel_core.",),
+    "irkernel": (b"",),
+}
+_UNKNOWN = (b"kernel.", b"kernel_core.", b"status", b"execute_input", b"error", b"shutdown")
+_STATES = frozenset({"starting", "busy", "idle", "dead", "restarting"})
+_DIGESTS = {
+    f"hmac-{name}": name
+    for name in (
+        "md5",
+        "sha1",
+        "sha224",
+        "sha256",
+        "sha384",
+        "sha512",
+        "sha3_256",
+        "sha3_512",
+        "blake2b",
+    )
+}
+
+
+class Refusal(StrEnum):
+    """Why a message was not believed."""
+
+    SIGNATURE = "signature"
+    SHAPE = "shape"
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Whose messages these are. language: the one its cells are written in, None if unknown."""
+
+    handle: int
+    key: bytes
+    scheme: str
+    language: str | None
+
+
+def topics_of(implementation: str) -> tuple[bytes, ...]:
+    """The narrowest subscription that hears states, cells, errors and shutdowns.
+
+    Streams are what would make a kernel grow while its listener is stopped (up to 1,000 messages).
+    ipykernel and its offspring publish them under bare topics, so a prefix filters them out at the
+    kernel; xeus puts all under one prefix, and IRkernel's topic is the name of whoever asked, so
+    there only fast reading helps. A kernel of unknown make is offered every known narrow prefix
+    (IJulia's topics are the bare message types) and never the empty one: unheard beats harmed.
+    """
+    return _TOPICS.get(implementation, _UNKNOWN)
+
+
+def language_of(implementation: str, kernel_name: str) -> str | None:
+    """What the cells of this kernel are written in, as far as its make and name tell."""
+    if implementation in ("ipykernel", "bash", "irkernel"):
+        return {"ipykernel": "python", "bash": "bash", "irkernel": "R"}[implementation]
+    return "python" if "python" in kernel_name.lower() else None
+
+
+def knows_scheme(scheme: str) -> bool:
+    return scheme in _DIGESTS
+
+
+def parse_iopub(
+    frames: Sequence[bytes], publisher: Publisher, *, at: datetime
+) -> SessionFact | Refusal | None:
+    """One message, received at `at`; None: properly signed, and nothing that kerneld keeps.
+
+    https://jupyter-client.readthedocs.io/en/stable/messaging.html#the-wire-protocol
+    """
+    signed = _signed_parts(frames, publisher)
+    if signed is None:
+        return Refusal.SIGNATURE
+    header_bytes, parent_bytes, content_bytes = signed
+    if len(header_bytes) > _MAX_HEADER_BYTES or len(parent_bytes) > _MAX_HEADER_BYTES:
+        return Refusal.SHAPE
+    try:
+        read = _READERS.get(_text(_object(header_bytes), "msg_type") or "")
+        if read is None:
+            return None
+        parent = _object(parent_bytes)
+        return read(_object(content_bytes), _Envelope(publisher, at, parent))
+    except (ValueError, RecursionError):
+        return Refusal.SHAPE
+
+
+def _signed_parts(frames: Sequence[bytes], publisher: Publisher) -> tuple[bytes, bytes, bytes] | None:
+    """Header, parent header and content, if the HMAC over them is the key's."""
+    start = next((i for i, f in enumerate(frames[:_MAX_TOPIC_FRAMES]) if f == DELIMITER), None)
+    if start is None or len(frames) < start + 6 or not publisher.key:
+        return None
+    signature, header, parent, metadata, content = frames[start + 1 : start + 6]
+    digest = _DIGESTS.get(publisher.scheme)
+    if digest is None:
+        return None
+    mac = hmac.new(publisher.key, digestmod=getattr(hashlib, digest))
+    for part in (header, parent, metadata, content):
+        mac.update(part)
+    if not hmac.compare_digest(mac.hexdigest().encode(), signature):
+        return None
+    return header, parent, content
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    publisher: Publisher
+    at: datetime
+    parent: dict[str, object]
+
+    @property
+    def parent_id(self) -> str | None:
+        return _text(self.parent, "msg_id")
+
+    @property
+    def handle(self) -> int:
+        return self.publisher.handle
+
+
+def _status(content: dict[str, object], envelope: _Envelope) -> SessionFact | None:
+    state = content.get("execution_state")
+    if state not in _STATES or not isinstance(state, str):
+        return None
+    return KernelStatus(
+        at=envelope.at,
+        handle=envelope.handle,
+        state=state,
+        parent=envelope.parent_id,
+        parent_type=_text(envelope.parent, "msg_type"),
+    )
+
+
+def _execute_input(content: dict[str, object], envelope: _Envelope) -> SessionFact | None:
+    source = content.get("code")
+    if not isinstance(source, str):
+        raise ValueError("no code")
+    count = content.get("execution_count")
+    raw = source.encode("utf-8", "surrogatepass")
+    return CellStarted(
+        at=envelope.at,
+        handle=envelope.handle,
+        parent=envelope.parent_id,
+        execution_count=count if type(count) is int and 0 <= count < _MAX_COUNT else None,
+        source=_clean(source, MAX_SOURCE_BYTES),
+        sha256=hashlib.sha256(raw).hexdigest(),
+        code=code_facts(source, language=envelope.publisher.language),
+    )
+
+
+def _error(content: dict[str, object], envelope: _Envelope) -> SessionFact | None:
+    value = content.get("evalue")
+    return CellFailed(
+        at=envelope.at,
+        handle=envelope.handle,
+        parent=envelope.parent_id,
+        name=_text(content, "ename") or "",
+        value=_clean(value, MAX_VALUE_BYTES) if isinstance(value, str) else None,
+    )
+
+
+def _shutdown(content: dict[str, object], envelope: _Envelope) -> SessionFact | None:
+    return ShutdownAnnounced(
+        at=envelope.at, handle=envelope.handle, restart=content.get("restart") is True
+    )
+
+
+_READERS = {
+    "status": _status,
+    "execute_input": _execute_input,
+    "error": _error,
+    "shutdown_reply": _shutdown,
+    "shutdown": _shutdown,
+}
+
+
+def _object(part: bytes) -> dict[str, object]:
+    """A JSON object; null counts as an empty one (xeus and IRkernel have no parent at start)."""
+    value = json.loads(part.decode("utf-8"))
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError("no object")
+    return value
+
+
+def _text(fields: dict[str, object], name: str) -> str | None:
+    value = fields.get(name)
+    return _clean(value, _MAX_NAME_BYTES) if isinstance(value, str) else None
+
+
+def _clean(text: str, max_bytes: int) -> str:
+    """Storable: a lone surrogate becomes `?`, what is too long is cut between characters."""
+    raw = text[:max_bytes].encode("utf-8", "replace")
+    return raw[:max_bytes].decode("utf-8", "ignore")
