@@ -138,7 +138,9 @@ def full(number: int = 43, text: str | None = None, **fields: Any) -> Incident:
             restarts=2,
         ),
         "process": ProcessPart(pid=48213, comm=said("python3"), start_ticks=100, ppid=47990),
-        "server": ServerPart(pid=47990, kind="jupyterhub", url=said("/user/alice"), unit=said("jupyter-alice.service")),
+        "server": ServerPart(
+            pid=47990, kind="jupyterhub", url=said("/user/alice"), unit=said("jupyter-alice.service")
+        ),
         "container": ContainerPart(id=said("0123456789abcdef"), how="cgroup"),
         "cgroup": said("/user.slice/user-1001.slice"),
         "memory": MemoryPart(
@@ -169,25 +171,61 @@ def full(number: int = 43, text: str | None = None, **fields: Any) -> Incident:
             how="iopub",
         ),
         "growth_lines": (
-            GrowthLine(function=said("<module>"), line=4, code=said("large_list.append(…)"), bytes=round(3.6 * GIB), share=0.97),
-            GrowthLine(function=said("load"), file=said("/home/alice/churn/etl.py"), line=12, bytes=80 * MIB, share=0.02),
+            GrowthLine(
+                function=said("<module>"),
+                line=4,
+                code=said("large_list.append(…)"),
+                bytes=round(3.6 * GIB),
+                share=0.97,
+            ),
+            GrowthLine(
+                function=said("load"),
+                file=said("/home/alice/churn/etl.py"),
+                line=12,
+                bytes=80 * MIB,
+                share=0.02,
+            ),
             GrowthLine(bytes=40 * MIB, share=0.01),
         ),
         "stack": StackPart(
             at=DIED - timedelta(seconds=0.4),
             frames=(
-                Frame(function=said("<module>"), file=said("/tmp/ipykernel_48213/1.py"), line=4, code=said("    large_list.append(np.random.rand(1000))")),
+                Frame(
+                    function=said("<module>"),
+                    file=said("/tmp/ipykernel_48213/1.py"),
+                    line=4,
+                    code=said("    large_list.append(np.random.rand(1000))"),
+                ),
                 Frame(function=said("rand"), file=said("numpy/random/mtrand.pyx"), line=1219),
             ),
         ),
         "fault": FaultPart(
-            kind="segfault", address=said("0x10"), object=said("libblas.so.3"), offset=said("1f2"),
-            symbol=said("dgemm_"), package=said("numpy"), version=said("2.1.0"),
+            kind="segfault",
+            address=said("0x10"),
+            object=said("libblas.so.3"),
+            offset=said("1f2"),
+            symbol=said("dgemm_"),
+            package=said("numpy"),
+            version=said("2.1.0"),
             native_stack=said("#0 dgemm_\n#1 cblas_dgemm\n#2 PyEval"),
         ),
-        "killer": Killer(pid=4711, comm=said("pkill"), uid=0, user=said("root"), unit=said("cron.service"), how="signal-trace"),
+        "killer": Killer(
+            pid=4711,
+            comm=said("pkill"),
+            uid=0,
+            user=said("root"),
+            unit=said("cron.service"),
+            how="signal-trace",
+        ),
         "bystanders": (
-            Bystander(pid=48213, comm=said("python3"), uid=1001, user=said("alice"), rss_bytes=4 * GIB, role="victim"),
+            Bystander(
+                pid=48213,
+                comm=said("python3"),
+                uid=1001,
+                user=said("alice"),
+                rss_bytes=4 * GIB,
+                role="victim",
+            ),
             Bystander(pid=48100, comm=said("chrome"), uid=1002, rss_bytes=210 * MIB, role="other"),
             Bystander(rss_bytes=20 * MIB, role="other"),
         ),
@@ -201,27 +239,58 @@ def full(number: int = 43, text: str | None = None, **fields: Any) -> Incident:
             Advice(
                 id="memory-limit",
                 title=said("Hold less at a time"),
-                text=said("The finished list would hold 8.1 GB (1,000,000 × 1,000 × 8 B); the limit is 4.3 GB. It was 48 % done."),
-                code=said("total = np.zeros(1000)\nfor i in range(1_000_000):\n    total += np.random.rand(1000)"),
+                text=said(
+                    "The finished list would hold 8.1 GB (1,000,000 × 1,000 × 8 B); the limit is "
+                    "4.3 GB. It was 48 % done."
+                ),
+                code=said(
+                    "total = np.zeros(1000)\nfor i in range(1_000_000):\n"
+                    "    total += np.random.rand(1000)"
+                ),
                 sure=True,
             ),
         ),
         "because": (
             Evidence(
-                source="linux-log", at=DIED,
-                text=said("Memory cgroup out of memory: Killed process 48213 (python3) total-vm:9123456kB, anon-rss:4194304kB, file-rss:0kB, shmem-rss:0kB, UID:1001 pgtables:8192kB oom_score_adj:0"),
+                source="linux-log",
+                at=DIED,
+                text=said(
+                    "Memory cgroup out of memory: Killed process 48213 (python3) total-vm:9123456kB, "
+                    "anon-rss:4194304kB, file-rss:0kB, shmem-rss:0kB, UID:1001 pgtables:8192kB "
+                    "oom_score_adj:0"
+                ),
             ),
-            Evidence(source="exit", at=DIED, text=said("SIGKILL, read while the parent had not reaped it")),
+            Evidence(
+                source="exit", at=DIED, text=said("SIGKILL, read while the parent had not reaped it")
+            ),
         ),
         "against": (Evidence(source="memory", text=said("the last sample was 3 MiB below the limit")),),
-        "blind": (Blind(source="journal", reason=said("not readable for this user (kerneld doctor says how)")),),
-        "alternatives": (Alternative(cause=Cause.KILLED, confidence=Confidence.POSSIBLE, because=said("SIGKILL came, and its sender was not seen")),),
+        "blind": (
+            Blind(
+                source="journal", reason=said("not readable for this user (kerneld doctor says how)")
+            ),
+        ),
+        "alternatives": (
+            Alternative(
+                cause=Cause.KILLED,
+                confidence=Confidence.POSSIBLE,
+                because=said("SIGKILL came, and its sender was not seen"),
+            ),
+        ),
         "timeline": (
-            TimelineEntry(at=DIED - timedelta(hours=2), source="process", text=said("the kernel started, pid 48213")),
-            TimelineEntry(at=DIED - timedelta(seconds=400), source="iopub", text=said("Cell [5] started")),
-            TimelineEntry(at=DIED - timedelta(seconds=42), source="iopub", text=said("Cell [7] started")),
+            TimelineEntry(
+                at=DIED - timedelta(hours=2),
+                source="process",
+                text=said("the kernel started, pid 48213"),
+            ),
+            TimelineEntry(
+                at=DIED - timedelta(seconds=400), source="iopub", text=said("Cell [5] started")
+            ),
+            TimelineEntry(
+                at=DIED - timedelta(seconds=42), source="iopub", text=said("Cell [7] started")
+            ),
             TimelineEntry(at=DIED, source="exit", text=said("killed by SIGKILL")),
         ),
         "evidence_dropped": said("the journal's lines: too long"),
-    }  # fmt: skip
+    }
     return incident(number, **(given | fields))
