@@ -7,7 +7,7 @@ ancestor is a fork of it (a worker); one with another command line makes that an
 
 import re
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from kerneld.model.death import Death, Successor
@@ -33,6 +33,7 @@ from kerneld.model.facts import (
     KernelStatus,
     ListenState,
     PortsHeard,
+    ProcessChanged,
     ProcessEnded,
     ProcessSeen,
     ServerSeen,
@@ -105,6 +106,8 @@ class Tracker:
         match fact:
             case ProcessSeen():
                 self._process_seen(fact, moves)
+            case ProcessChanged():
+                self._process_changed(fact, moves)
             case FileOpened():
                 self._file_opened(fact, moves)
             case ConnectionRead():
@@ -126,8 +129,13 @@ class Tracker:
             if life.role == KERNEL_ROLE
         ]
 
-    def is_tracked(self, key: ProcessKey) -> bool:
-        return key in self._handle_of or key in self._servers
+    def kernel_of(self, handle: int) -> tuple[ProcessKey, Session] | None:
+        """The kernel that serves this file now, and what it last said."""
+        file = self._files.get(handle)
+        for key, life in file.lives.items() if file else ():
+            if life.role == KERNEL_ROLE:
+                return key, file.session
+        return None
 
     # ------------------------------------------------------------------ processes
 
@@ -150,6 +158,17 @@ class Tracker:
             self._server_seen(seen.server, seen.at, moves)
         if known.role == KERNEL_ROLE:
             self._kernel_seen(known, file, moves)
+
+    def _process_changed(self, changed: ProcessChanged, moves: Moves) -> None:
+        handle = self._handle_of.get(changed.process.key)
+        if handle is None:
+            return
+        file = self._files[handle]
+        life = file.lives[changed.process.key]
+        life.seen = replace(life.seen, process=changed.process)
+        if life.role == KERNEL_ROLE:
+            moves.effects.append(SampleMemory(changed.process))
+            moves.tracked.append(self._tracked(life, file))
 
     def _role_of(self, seen: ProcessSeen, file: _File) -> str:
         """The role of a process among those that name its file; ancestors may become wrappers."""

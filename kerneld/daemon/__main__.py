@@ -22,8 +22,8 @@ from kerneld.live import LiveWriter, read_living
 from kerneld.model.case import Host
 from kerneld.model.incident import Incident
 from kerneld.outputs.text import one_line
-from kerneld.proc.capabilities import mode_of_this_process
-from kerneld.proc.process import read_host
+from kerneld.proc.capabilities import watches_everybody
+from kerneld.proc.process import host as this_host
 from kerneld.sources.connector import ConnectorSource
 from kerneld.sources.exits import ExitSource
 from kerneld.sources.kmsg import KmsgSource
@@ -57,15 +57,15 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
-    mode = mode_of_this_process()
+    mode = configuration.default_mode(watches_everybody=watches_everybody())
     paths = configuration.paths(mode, os.environ, Path.home(), database=options.db)
-    settings = configuration.load(options.config or paths.config)
+    settings = _settings(options.config, paths)
     if mode is Mode.USER and not options.force:
         _refuse_beside_system()
     _prepare_process(mode)
     manager = ServiceManager()
     store = Store.open(paths.database)
-    host = read_host()
+    host = this_host()
     memory = MemorySource(rest_hz=settings.memory.rest_hz, busy_hz=settings.memory.busy_hz)
     housekeeping = Housekeeping(store, memory, settings.retention, mode=mode)
     collector = Collector(
@@ -85,6 +85,10 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         store.close()
     return 0
+
+
+def _settings(given: Path | None, paths: Paths) -> Config:
+    return configuration.load_given(given) if given else configuration.load(paths.config)
 
 
 def _sources(settings: Config, mode: Mode, host: Host, memory: MemorySource) -> list[Source]:

@@ -18,7 +18,7 @@ from kerneld.errors import StoreError
 from kerneld.model.case import Case, Host
 from kerneld.model.death import Death
 from kerneld.model.effects import Effect, ForgetMemory
-from kerneld.model.facts import CgroupDelta, Fact, MemoryAccount, ProcessEnded
+from kerneld.model.facts import CgroupDelta, Fact, KernelStatus, MemoryAccount, ProcessEnded
 from kerneld.model.incident import Incident
 from kerneld.model.living import TrackedLife
 from kerneld.model.process import ProcessKey
@@ -42,6 +42,8 @@ class Memory(Protocol):
     def account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount: ...
 
     def cgroup_delta(self, key: ProcessKey) -> CgroupDelta | None: ...
+
+    def mark_busy(self, key: ProcessKey, busy: bool) -> None: ...
 
 
 @dataclass(slots=True)
@@ -91,6 +93,8 @@ class Owner:
             tracked += moves.tracked
             gone += moves.gone
             self._changed |= self.correlator.feed(fact)
+            if isinstance(fact, KernelStatus):
+                self._mark_busy(fact.handle)
             if isinstance(fact, ProcessEnded) and not moves.deaths:
                 self.rooms.act(ForgetMemory(fact.key))
         self._tell_changed()
@@ -98,6 +102,11 @@ class Owner:
             self.rooms.store.track([self._private(life) for life in _last_of_each(tracked)])
         if gone:
             self.rooms.store.untrack(gone)
+
+    def _mark_busy(self, handle: int) -> None:
+        kernel = self.tracker.kernel_of(handle)
+        if kernel is not None:
+            self.rooms.memory.mark_busy(kernel[0], bool(kernel[1].busy))
 
     def _move(self, moves: Moves) -> None:
         for effect in moves.effects:

@@ -7,12 +7,12 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 
-from kerneld.discover.candidates import Door, see
+from kerneld.discover.candidates import Door, pin, see
 from kerneld.discover.folders import Folders, homes_of_people, runtime_folders
 from kerneld.discover.scan import Named, ProcessScan
 from kerneld.discover.table import FileTable
 from kerneld.model.effects import Effect, FindListener, ProbePorts, ReleaseFile, WatchFile
-from kerneld.model.facts import PortsHeard, ProcessSeen, SourceState
+from kerneld.model.facts import PortsHeard, ProcessChanged, ProcessSeen, SourceState
 from kerneld.model.process import Process
 from kerneld.proc.net import find_listener, listens
 from kerneld.proc.process import list_pids, read_argv
@@ -30,6 +30,7 @@ UNREAD_GIVES_UP_S = 30.0
 REMOVAL_POLL_S = 0.05
 REMOVAL_WATCH_S = 15.0
 FOLDERS_S = 30.0
+LOOK_AGAIN_S = 10.0
 
 
 class DiscoverySource:
@@ -52,6 +53,8 @@ class DiscoverySource:
         self._unread: dict[int, tuple[int, float]] = {}
         self._removals: dict[int, float] = {}
         self._find_at = 0.0
+        self._processes: dict[int, Process] = {}
+        self._again_at = 0.0
         self._bare: dict[int, Named] = {}
         self._per_user: Counter[int] = Counter()
         self._folders_at = float("-inf")
@@ -132,6 +135,13 @@ class DiscoverySource:
             else:
                 self._tell(named, outlet)
         self._look_for_folders()
+        if time.monotonic() < self._again_at:
+            return
+        self._again_at = time.monotonic() + LOOK_AGAIN_S
+        living = set(list_pids(self._door.proc_root))
+        self._processes = {pid: p for pid, p in self._processes.items() if pid in living}
+        for pid in list(self._processes):
+            self._look_again(pid, outlet)
 
     def _tell(self, named: Named, outlet: Outlet) -> None:
         seen = see(named, self._door, self._number)
@@ -139,9 +149,21 @@ class DiscoverySource:
             self._scan.forget(named.pid)
             return
         self._watch_folders_of(seen)
+        self._processes[named.pid] = seen.process
         outlet.emit(seen)
         self._unread[named.pid] = (seen.handle, time.monotonic())
         self._open(seen.handle, outlet)
+
+    def _look_again(self, pid: int, outlet: Outlet) -> None:
+        """Managers move a process into its cgroup, and set its limits, after it began."""
+        before, pinned = self._processes[pid], pin(pid, self._door)
+        if pinned is None:
+            return
+        process, pidfd = pinned
+        os.close(pidfd)
+        if process.key == before.key and process != before:
+            self._processes[pid] = process
+            outlet.emit(ProcessChanged(datetime.now(UTC), process))
 
     def _number(self, process: Process, path: str) -> tuple[int, str]:
         """The file's number, and why it will not be opened ("" if it may be)."""
@@ -181,6 +203,7 @@ class DiscoverySource:
                 del self._probes[pid]
                 continue
             if heard:
+                self._look_again(pid, outlet)
                 outlet.emit(PortsHeard(datetime.now(UTC), order.key))
             if heard or now - since > PROBE_GIVES_UP_S:
                 del self._probes[pid]

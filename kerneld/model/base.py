@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
 
 SCHEMA = 1
 
@@ -26,15 +26,13 @@ def to_us(at: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
-def _as_utc(value: object) -> object:
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError("a time needs a zone")
-        return value.astimezone(UTC)
-    return value
+def _as_utc(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("a time needs a zone")
+    return at.astimezone(UTC)
 
 
-Timestamp = Annotated[datetime, BeforeValidator(_as_utc), PlainSerializer(iso, when_used="json")]
+Timestamp = Annotated[datetime, AfterValidator(_as_utc), PlainSerializer(iso, when_used="json")]
 
 
 class Record(BaseModel):

@@ -288,6 +288,14 @@ class ProcessSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessChanged:
+    """A known process is in another cgroup, or has other limits, than when it was seen."""
+
+    at: Timestamp
+    process: Process
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSeen:
     """The process that started a kernel, past its wrappers, with a pidfd of its own.
 
@@ -382,6 +390,7 @@ class Stop:
 
 Fact = (
     ProcessSeen
+    | ProcessChanged
     | FileOpened
     | ConnectionRead
     | PortsHeard
