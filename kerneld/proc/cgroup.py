@@ -9,7 +9,6 @@ from kerneld.model.facts import CgroupReading
 from kerneld.model.process import CgroupLocation, Limit
 from kerneld.model.vocabulary import LimitKind
 from kerneld.parse.cgroups import (
-    OomCounters,
     memory_mounts,
     parse_cgroup_bytes,
     parse_memory_events,
@@ -30,6 +29,9 @@ _FILES = {
     2: ("memory.events.local", "memory.current", "memory.max", "memory.peak"),
 }
 _READ_BYTES = 512
+
+RawReading = tuple[bytes, bytes, bytes, bytes]
+"""the contents of the four files of one cgroup; empty where a file is not there"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +139,25 @@ class CgroupWatch:
 
     def read(self, now: datetime) -> tuple[CgroupReading, ...]:
         """The victim's own cgroup first. Unreadable values are None; gone (ENODEV): empty."""
+        return self.parse(self.read_raw(), now)
+
+    def read_raw(self) -> tuple[RawReading, ...]:
+        """The same unparsed, for `parse`: what is sampled each second is hardly ever asked for."""
         try:
-            return tuple(_reading(files, now) for files in self._files)
+            return tuple(
+                (_pread(f.counters), _pread(f.usage), _pread(f.limit), _pread(f.peak))
+                for f in self._files
+            )
         except OSError:
             return ()
+
+    def parse(self, raw: tuple[RawReading, ...], at: datetime) -> tuple[CgroupReading, ...]:
+        return tuple(_reading(files.one, one, at) for files, one in zip(self._files, raw, strict=False))
 
     def usage_bytes(self) -> tuple[int | None, ...]:
         """Usage alone, in the order of `read`: a quarter of its price."""
         try:
-            return tuple(_number(files.usage) for files in self._files)
+            return tuple(parse_cgroup_bytes(_pread(files.usage)) for files in self._files)
         except OSError:
             return ()
 
@@ -154,26 +166,23 @@ class CgroupWatch:
             files.close()
 
 
-def _reading(files: _Files, now: datetime) -> CgroupReading:
-    version = files.one.version
-    counters = OomCounters()
-    if files.counters >= 0:
-        parse = parse_memory_events if version == 2 else parse_oom_control
-        counters = parse(os.pread(files.counters, _READ_BYTES, 0))
+def _reading(one: CgroupDir, raw: RawReading, at: datetime) -> CgroupReading:
+    parse = parse_memory_events if one.version == 2 else parse_oom_control
+    counters = parse(raw[0])
     return CgroupReading(
-        version=version,
-        path=files.one.path,
-        at=now,
+        version=one.version,
+        path=one.path,
+        at=at,
         oom=counters.oom,
         oom_kill=counters.oom_kill,
-        usage_bytes=_number(files.usage),
-        limit_bytes=_number(files.limit),
-        peak_bytes=_number(files.peak),
+        usage_bytes=parse_cgroup_bytes(raw[1]),
+        limit_bytes=parse_cgroup_bytes(raw[2]),
+        peak_bytes=parse_cgroup_bytes(raw[3]),
     )
 
 
-def _number(fd: int) -> int | None:
-    return None if fd < 0 else parse_cgroup_bytes(os.pread(fd, _READ_BYTES, 0))
+def _pread(fd: int) -> bytes:
+    return b"" if fd < 0 else os.pread(fd, _READ_BYTES, 0)
 
 
 def _open(path: str) -> int:

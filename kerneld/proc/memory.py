@@ -47,7 +47,7 @@ class ProcessMemory:
             self._folder = os.open(f"{proc_root}/{key.pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError as gone:
             raise ProcessLookupError(f"process {key.pid} is gone") from gone
-        self._descendants: dict[int, Resident] = {}
+        self.descendants: dict[int, Resident] = {}
         self._main = -1
         try:
             stat = parse_stat(_read_at(self._folder, "stat"))
@@ -65,11 +65,7 @@ class ProcessMemory:
 
     def descendants_bytes(self) -> int:
         """What the known descendants hold; pages that they share are counted in each."""
-        return sum(one.read_bytes() for one in self._descendants.values())
-
-    @property
-    def has_descendants(self) -> bool:
-        return bool(self._descendants)
+        return sum(one.read_bytes() for one in self.descendants.values())
 
     def find_descendants(self, *, every_thread: bool) -> None:
         """Learn who descends from it now: children of its main thread, or of every thread.
@@ -81,13 +77,13 @@ class ProcessMemory:
             children = _children_of_threads(self._folder)
         else:
             children = _pids(_pread(self._main, _CHILDREN_BYTES))
-        if not children and not self._descendants:
+        if not children and not self.descendants:
             return
         found = self._walk(children)
-        for pid, resident in self._descendants.items():
+        for pid, resident in self.descendants.items():
             if found.get(pid) is not resident:
                 resident.close()
-        self._descendants = found
+        self.descendants = found
 
     def _walk(self, children: list[int]) -> dict[int, Resident]:
         found: dict[int, Resident] = {}
@@ -100,7 +96,7 @@ class ProcessMemory:
                 continue
             try:
                 if pid not in found:
-                    known = self._descendants.get(pid)
+                    known = self.descendants.get(pid)
                     found[pid] = known if known and known.read_bytes() else Resident(folder)
                     waiting += _children_of_threads(folder)
             except OSError:
@@ -111,9 +107,9 @@ class ProcessMemory:
 
     def close(self) -> None:
         self.resident.close()
-        for one in self._descendants.values():
+        for one in self.descendants.values():
             one.close()
-        self._descendants.clear()
+        self.descendants.clear()
         for fd in (self._main, self._folder):
             if fd >= 0:
                 os.close(fd)

@@ -2,11 +2,12 @@
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kerneld.model.facts import CgroupReading
-from kerneld.proc.cgroup import CgroupDir, CgroupWatch
+from kerneld.parse.cgroups import parse_cgroup_bytes
+from kerneld.proc.cgroup import CgroupDir, CgroupWatch, RawReading
 
 KEPT_READINGS = 5
 """1 a second: the sampler sees an end within 1 s, and MARGIN_S more must be left behind it"""
@@ -17,11 +18,12 @@ MARGIN_S = 1.0
 
 @dataclass(slots=True)
 class Slot:
-    """One reading, and the most usage seen from it until the next one."""
+    """One reading of a cgroup and its ancestors, and the most usage seen from it until the next."""
 
     at_s: float
-    readings: tuple[CgroupReading, ...]
-    usage_bytes: list[int] = field(default_factory=list)
+    at: datetime
+    raw: tuple[RawReading, ...]
+    usage_bytes: list[int]
 
 
 class CgroupHistory:
@@ -35,8 +37,9 @@ class CgroupHistory:
         self._closing = threading.Lock()
 
     def sample(self, now_s: float) -> None:
-        readings = self._watch.read(datetime.now(UTC))
-        self._slots.append(Slot(now_s, readings, [r.usage_bytes or 0 for r in readings]))
+        raw = self._watch.read_raw()
+        usage = [parse_cgroup_bytes(one[1]) or 0 for one in raw]
+        self._slots.append(Slot(now_s, datetime.now(UTC), raw, usage))
 
     def sample_usage(self) -> None:
         """Between two readings, while a member grows: a limit can be reached within a second."""
@@ -51,10 +54,13 @@ class CgroupHistory:
 
     def near_limit_bytes(self, share: float) -> int | None:
         """The limit of which this share is used at the last look, if any."""
-        for slot in list(self._slots)[-1:]:
-            for reading, usage in zip(slot.readings, slot.usage_bytes, strict=True):
-                if reading.limit_bytes and usage >= share * reading.limit_bytes:
-                    return reading.limit_bytes
+        if not self._slots:
+            return None
+        slot = self._slots[-1]
+        for raw, usage in zip(slot.raw, slot.usage_bytes, strict=True):
+            limit = parse_cgroup_bytes(raw[2])
+            if limit and usage >= share * limit:
+                return limit
         return None
 
     def before(self, alive_s: float) -> tuple[CgroupReading, ...]:
@@ -67,13 +73,14 @@ class CgroupHistory:
             return ()
         start = max((i for i, s in enumerate(slots) if s.at_s <= alive_s - MARGIN_S), default=0)
         during = [slots[start], *(s for s in slots[start + 1 :] if s.at_s <= alive_s)]
+        readings = self._watch.parse(slots[start].raw, slots[start].at)
         return tuple(
             reading.model_copy(
                 update={"usage_bytes": max(s.usage_bytes[i] for s in during if i < len(s.usage_bytes))}
             )
             if reading.usage_bytes is not None
             else reading
-            for i, reading in enumerate(slots[start].readings)
+            for i, reading in enumerate(readings)
         )
 
     def close(self) -> None:

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerneld.model.effects import ForgetMemory, SampleMemory
-from kerneld.model.facts import CgroupReading
 from kerneld.model.process import Process
+from kerneld.proc.cgroup import CgroupDir
 from kerneld.proc.memory import ProcessMemory
 from kerneld.proc.process import boot_id, boot_seconds, read_process
 from kerneld.sources.cgroup_history import CgroupHistory, Slot
@@ -105,16 +105,15 @@ def test_a_reader_never_sees_torn_columns() -> None:
 
 
 def history_of(*slots: Slot) -> CgroupHistory:
-    history = CgroupHistory(())
+    history = CgroupHistory((CgroupDir(1, "/x", "/nowhere"),))
     history._slots.extend(slots)
     return history
 
 
 def slot(at_s: float, oom_kill: int, usage_bytes: int) -> Slot:
-    reading = CgroupReading(
-        version=1, path="/x", at=datetime.now(UTC), oom_kill=oom_kill, usage_bytes=usage_bytes
-    )
-    return Slot(at_s, (reading,), [usage_bytes])
+    control = f"oom_kill_disable 0\nunder_oom 0\noom_kill {oom_kill}\n".encode()
+    raw = (control, str(usage_bytes).encode(), b"9223372036854771712\n", b"")
+    return Slot(at_s, datetime.now(UTC), (raw,), [usage_bytes])
 
 
 def test_a_reading_between_the_kill_and_the_death_is_not_from_before() -> None:
