@@ -64,27 +64,28 @@ def _run(options: argparse.Namespace) -> int:
         _refuse_beside_system()
     _prepare_process(mode)
     manager = ServiceManager()
-    store = Store.open(paths.database)
+    with Store.open(paths.database, evidence_bytes=settings.retention.evidence_bytes) as store:
+        _collect(store, settings, paths, mode=mode, manager=manager)
+    return 0
+
+
+def _collect(
+    store: Store, settings: Config, paths: Paths, *, mode: Mode, manager: ServiceManager
+) -> None:
+    """Run until a signal says stop."""
     host = this_host()
-    memory = MemorySource(rest_hz=settings.memory.rest_hz, busy_hz=settings.memory.busy_hz)
-    housekeeping = Housekeeping(store, memory, settings.retention, mode=mode)
-    collector = Collector(
-        _sources(settings, mode, host, memory), manager=manager, housekeeping=housekeeping.do
-    )
+    memory = MemorySource(busy_hz=settings.memory.busy_hz)
+    collector = Collector(_sources(settings, mode, host, memory), manager=manager)
     rooms = Rooms(store=store, memory=memory, act=collector.act, told=_tell)
     owner = Owner(host, rooms, settings.code_policy(mode), settings.daemon.settle_s)
-    try:
-        _look_back(owner, store, paths, host)
-        with LiveWriter(paths.live) as live:
-            housekeeping.attend(collector, live)
-            collector.start()
-            manager.say(f"READY=1\nMAINPID={os.getpid()}")
-            print(f"kerneld ready: {mode} mode, {paths.database}", file=sys.stderr, flush=True)
-            collector.run(owner)
-            collector.stop()
-    finally:
-        store.close()
-    return 0
+    _look_back(owner, store, paths, host)
+    with LiveWriter(paths.live) as live:
+        keeping = Housekeeping(store, memory, settings.retention, live=live, mode=mode)
+        collector.start()
+        manager.say(f"READY=1\nMAINPID={os.getpid()}")
+        print(f"kerneld ready: {mode} mode, {paths.database}", file=sys.stderr, flush=True)
+        collector.run(owner, keeping.do)
+        collector.stop()
 
 
 def _settings(given: Path | None, paths: Paths) -> Config:
@@ -116,12 +117,12 @@ def _look_back(owner: Owner, store: Store, paths: Paths, host: Host) -> None:
     left_open = [case for _, case in store.provisional() if case is not None]
     last = read_living(paths.live)
     known = {case.uuid for case in left_open}
-    unseen = deaths_unseen(
-        store.tracked(), last.states, host=host, heard_at=last.at or store.heard_at()
-    )
+    lives = store.tracked()
+    unseen = deaths_unseen(lives, last.states, host=host, heard_at=last.at or store.heard_at())
     fresh = [case for case in unseen if case.uuid not in known and not store.has(case.uuid)]
-    store.untrack([case.process.key for case in unseen])
     owner.look_back([*left_open, *fresh])
+    owner.feed(())
+    store.untrack([case.process.key for case in unseen])
 
 
 def _tell(incident: Incident) -> None:

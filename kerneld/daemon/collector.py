@@ -15,7 +15,7 @@ from functools import partial
 from kerneld.daemon.owner import Owner
 from kerneld.daemon.systemd import ServiceManager
 from kerneld.model.effects import CloseFd, Effect
-from kerneld.model.facts import Fact, SourceState, Stop
+from kerneld.model.facts import Fact, SourceLost, SourceState, Stop
 from kerneld.sources.source import Outlet, Source, supervise
 
 log = logging.getLogger(__name__)
@@ -31,21 +31,14 @@ SWITCH_INTERVAL_S = 0.0005
 
 
 class Collector:
-    """The running daemon. housekeeping: called every 2 s from the owner's thread."""
+    """The running daemon."""
 
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        *,
-        manager: ServiceManager,
-        housekeeping: Callable[[Owner], None],
-    ) -> None:
+    def __init__(self, sources: Sequence[Source], *, manager: ServiceManager) -> None:
         self._facts: queue.Queue[Fact] = queue.Queue(QUEUE_SIZE)
         self._sources = {source.name: source for source in sources}
         self._outlets = {source.name: Outlet(self._facts, source.name) for source in sources}
         self._manager = manager
-        self._housekeeping = housekeeping
-        self.states: dict[str, SourceState] = {}
+        self._states: dict[str, SourceState] = {}
         self.lost = 0
 
     def act(self, effect: Effect) -> None:
@@ -62,7 +55,9 @@ class Collector:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         stopping = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
         signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
-        self._thread("signals", lambda: self._facts.put(Stop(signal.sigwait(stopping).name)))
+        self._thread(
+            "signals", lambda: self._facts.put(Stop(signal.Signals(signal.sigwait(stopping)).name))
+        )
         for name, source in self._sources.items():
             outlet = self._outlets[name]
             self._thread(name, partial(supervise, source, outlet))
@@ -71,8 +66,12 @@ class Collector:
     def _thread(self, name: str, target: Callable[[], None]) -> None:
         threading.Thread(target=target, name=name, daemon=True).start()
 
-    def run(self, owner: Owner) -> None:
-        """The owner's loop: until a Stop fact comes."""
+    def health(self) -> list[SourceState]:
+        """The last word of each source; one that said nothing yet is not among them."""
+        return list(self._states.values())
+
+    def run(self, owner: Owner, housekeeping: Callable[[Owner, "Collector"], None]) -> None:
+        """The owner's loop, until a Stop fact comes. housekeeping: called every 2 s."""
         housekeeping_at = time.monotonic()
         while True:
             facts = self._batch(self._pause(owner, housekeeping_at))
@@ -85,7 +84,8 @@ class Collector:
                 return
             if now >= housekeeping_at:
                 housekeeping_at = now + HOUSEKEEPING_S
-                self._housekeep(owner)
+                self._look_after(owner)
+                housekeeping(owner, self)
 
     def _batch(self, timeout_s: float) -> list[Fact]:
         facts: list[Fact] = []
@@ -104,14 +104,16 @@ class Collector:
 
     def _note(self, fact: Fact) -> None:
         if isinstance(fact, SourceState):
-            self.states[fact.source] = fact
+            self._states[fact.source] = fact
             level = logging.INFO if fact.up else logging.WARNING
             log.log(level, "%s: %s", fact.source, "up" if fact.up else fact.reason)
+        elif isinstance(fact, SourceLost):
+            self.lost += fact.count or 1
+            log.warning("%s: %s", fact.source, fact.reason)
 
-    def _housekeep(self, owner: Owner) -> None:
+    def _look_after(self, owner: Owner) -> None:
         for effect in owner.tracker.sweep(datetime.now(UTC)):
             self.act(effect)
-        self._housekeeping(owner)
         late = self._late()
         if late:
             log.error("no sign of life from %s", ", ".join(late))

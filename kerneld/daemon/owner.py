@@ -76,6 +76,8 @@ class Owner:
     correlator: Correlator = field(init=False)
     _told: dict[str, _Told] = field(default_factory=dict)
     _changed: set[str] = field(default_factory=set)
+    _tracked: dict[ProcessKey, TrackedLife] = field(default_factory=dict)
+    _gone: list[ProcessKey] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.tracker = Tracker(self.host.boot_id)
@@ -85,23 +87,30 @@ class Owner:
 
     def feed(self, facts: Iterable[Fact]) -> None:
         """One batch: its deaths are stored, in one transaction, before anything else."""
-        tracked: list[TrackedLife] = []
-        gone: list[ProcessKey] = []
         for fact in facts:
             moves = self.tracker.feed(fact)
             self._move(moves)
-            tracked += moves.tracked
-            gone += moves.gone
+            self._tracked.update({life.process.key: life for life in moves.tracked})
+            self._gone += moves.gone
             self._changed |= self.correlator.feed(fact)
             if isinstance(fact, KernelStatus):
                 self._mark_busy(fact.handle)
             if isinstance(fact, ProcessEnded) and not moves.deaths:
                 self.rooms.act(ForgetMemory(fact.key))
         self._tell_changed()
-        if tracked:
-            self.rooms.store.track([self._private(life) for life in _last_of_each(tracked)])
-        if gone:
-            self.rooms.store.untrack(gone)
+        self._remember_tracked()
+
+    def _remember_tracked(self) -> None:
+        """Who is watched, into the database; what it does not take now is tried again."""
+        try:
+            if self._tracked:
+                self.rooms.store.track([withhold(life, self.policy) for life in self._tracked.values()])
+                self._tracked = {}
+            if self._gone and not self.unsaved:
+                self.rooms.store.untrack(self._gone)
+                self._gone = []
+        except StoreError as problem:
+            log.error("%s", problem)
 
     def _mark_busy(self, handle: int) -> None:
         kernel = self.tracker.kernel_of(handle)
@@ -190,10 +199,10 @@ class Owner:
         for case_uuid in uuids:
             key = self.correlator.case(case_uuid).process.key
             self.correlator.close(case_uuid)
-            incident = self._told.pop(case_uuid).incident
             self.rooms.act(ForgetMemory(key))
-            if incident is not None:
-                self.rooms.told(incident)
+            settled = self._told.pop(case_uuid).incident
+            if settled is not None:
+                self.rooms.told(settled)
 
     def _judge(self, case_uuid: str, state: State) -> tuple[Case, Judgement, Incident]:
         case = self.correlator.case(case_uuid)
@@ -244,8 +253,10 @@ class Owner:
             return self.policy
         return max(self.policy, CodePolicy(wish), key=policies.index)
 
-    def _private(self, life: TrackedLife) -> TrackedLife:
-        return withhold(life, self.policy)
+    @property
+    def unsaved(self) -> int:
+        """Open cases of which the database holds nothing yet."""
+        return sum(told.incident is None for told in self._told.values())
 
     def next_due(self) -> float | None:
         """Monotonic seconds of the next case to settle; soon, where something waits to be stored."""
@@ -258,10 +269,6 @@ def uuid_of(key: ProcessKey) -> str:
     """One end, one uuid: told again after a crash of kerneld, it is the same row."""
     name = f"kerneld:{key.boot_id}:{key.pid}:{key.start_ticks}:{key.pidfd_inode}"
     return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
-
-
-def _last_of_each(lives: Sequence[TrackedLife]) -> list[TrackedLife]:
-    return list({life.process.key: life for life in lives}.values())
 
 
 def _is_story(life: TrackedLife) -> bool:

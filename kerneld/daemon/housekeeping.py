@@ -1,0 +1,116 @@
+"""Every 2 s: how the living do, into live.db; once a minute that kerneld lives; hourly what goes."""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+from kerneld import __version__
+from kerneld.daemon.owner import Owner
+from kerneld.errors import StoreError
+from kerneld.live import LiveWriter
+from kerneld.model.facts import SourceState
+from kerneld.model.living import DaemonState, LivingState, SourceHealth
+from kerneld.model.process import Kernel
+from kerneld.model.session import Session
+from kerneld.model.vocabulary import Mode
+from kerneld.sources.memory import MemorySource
+from kerneld.store import Limits, Store
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 60.0
+PRUNE_S = 3600.0
+
+
+class Sources(Protocol):
+    """What the collector knows of its sources."""
+
+    def health(self) -> Sequence[SourceState]: ...
+
+    @property
+    def lost(self) -> int: ...
+
+
+class Housekeeping:
+    """What the owner's thread does between deaths."""
+
+    def __init__(
+        self, store: Store, memory: MemorySource, limits: Limits, *, live: LiveWriter, mode: Mode
+    ) -> None:
+        self._store = store
+        self._memory = memory
+        self._limits = limits
+        self._live = live
+        self._mode = mode
+        self._started_at = datetime.now(UTC)
+        self._heartbeat_at = self._prune_at = 0.0
+
+    def do(self, owner: Owner, sources: Sources) -> None:
+        """One round. A store that can't be written now is tried again at the next."""
+        now = datetime.now(UTC)
+        states = [self._state(kernel, session, now) for kernel, session in owner.tracker.kernels()]
+        try:
+            self._live.write(states, self._daemon(owner, sources), at=now)
+            if time.monotonic() >= self._heartbeat_at:
+                self._store.note_alive(now)
+                self._heartbeat_at = time.monotonic() + HEARTBEAT_S
+            if time.monotonic() >= self._prune_at:
+                self._prune(now)
+                self._prune_at = time.monotonic() + PRUNE_S
+        except StoreError as problem:
+            log.error("%s", problem)
+
+    def _prune(self, now: datetime) -> None:
+        report = self._store.prune(self._limits, now)
+        if report.refused:
+            log.warning("nothing was deleted by age: %s", report.refused)
+
+    def _daemon(self, owner: Owner, sources: Sources) -> DaemonState:
+        return DaemonState(
+            pid=os.getpid(),
+            started_at=self._started_at,
+            version=__version__,
+            mode=self._mode,
+            database=str(self._store.path),
+            sources=tuple(
+                SourceHealth(name=s.source, up=s.up, reason=s.reason, remedy=s.remedy)
+                for s in sources.health()
+            ),
+            lost=sources.lost,
+            unsaved=owner.unsaved,
+        )
+
+    def _state(self, kernel: Kernel, session: Session, now: datetime) -> LivingState:
+        process = kernel.process
+        memory = self._memory.living(process.key)
+        limits = [limit.limit_bytes for limit in process.limits]
+        cell = session.last_cell if session.busy else None
+        return LivingState(
+            key=process.key,
+            at=now,
+            kernel_id=kernel.id,
+            state=_state_of(kernel, session),
+            uid=process.uid,
+            user_name=process.user_name,
+            notebook_path=kernel.notebook_path,
+            kernel_name=kernel.name,
+            started_at=process.started_at,
+            rss_bytes=memory.rss_bytes if memory else None,
+            tree_bytes=memory.tree_bytes if memory else None,
+            limit_bytes=min(limits, default=None),
+            growth_bytes_per_s=memory.growth_bytes_per_s if memory else None,
+            execution_count=cell.execution_count if cell else None,
+            cell_started_at=cell.at if cell else None,
+            samples=memory.samples if memory else (),
+        )
+
+
+def _state_of(kernel: Kernel, session: Session) -> str:
+    if not kernel.confirmed and not session.heard:
+        return "starting"
+    if session.busy is None:
+        return "unknown"
+    return "busy" if session.busy else "idle"
