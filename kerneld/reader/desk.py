@@ -1,0 +1,257 @@
+"""The reader's main loop: orders from the collector, messages from the ears, facts back."""
+
+import os
+import select
+import socket
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kerneld.errors import SourceUnavailable
+from kerneld.model.facts import CellStarted, ListenState, SessionFact
+from kerneld.model.process import Connection
+from kerneld.model.wire import (
+    FactsLost,
+    FileParsed,
+    ListenOrder,
+    Order,
+    Ping,
+    Pong,
+    ReadOrder,
+    ReleaseOrder,
+)
+from kerneld.parse.connection import parse_connection
+from kerneld.parse.iopub import (
+    Publisher,
+    Refusal,
+    knows_scheme,
+    language_of,
+    parse_iopub,
+    topics_of,
+)
+from kerneld.reader.backlog import Backlog
+from kerneld.reader.ears import Ear, Ears
+from kerneld.reader.files import endpoint_of, read_file
+from kerneld.reader.outbox import Outbox, receive
+
+STUCK_S = 1.0
+"""a collector that takes nothing for so long may be stopped: kernels must not pay for that"""
+_MESSAGES_A_TURN = 16
+_BUDGET_PAUSE_MS = 50
+_STUCK_LOOK_MS = 100
+_UNSIGNED = "its messages do not carry the signature of its connection file's key"
+_DEAF = "the collector took no facts for a second, so the reader let go of the kernels"
+
+
+@dataclass(slots=True)
+class _File:
+    """One connection file. ear: the wanted subscription.
+
+    heard: None until the first message; False while none carried the key's signature.
+    """
+
+    connection: Connection
+    key: bytes
+    folder: str
+    ear: Ear | None = None
+    publisher: Publisher | None = None
+    heard: bool | None = None
+
+
+class Desk:
+    """The one thread that understands. Keys live in its memory and nowhere else."""
+
+    def __init__(self, collector: socket.socket, *, boot_id: str) -> None:
+        self._collector = collector
+        self._collector.setblocking(False)
+        self._boot_id = boot_id
+        self._heard_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._backlog = Backlog()
+        self._ears = Ears(self._backlog, self._heard_fd)
+        self._files: dict[int, _File] = {}
+        self._outbox = Outbox(collector)
+        self._may_understand = True
+        self._deaf_since: datetime | None = None
+        self._refused = 0
+
+    def run(self) -> None:
+        """Until the collector's end of the socket closes."""
+        self._ears.start()
+        poll = select.poll()
+        poll.register(self._heard_fd, select.POLLIN)
+        while True:
+            wanted = select.POLLIN | (0 if self._outbox.empty else select.POLLOUT)
+            poll.register(self._collector, wanted)
+            ready = dict(poll.poll(self._pause_ms()))
+            if self._heard_fd in ready:
+                os.eventfd_read(self._heard_fd)
+                self._tell_connected()
+            if self._collector.fileno() in ready and not self._take_orders():
+                return
+            self._understand()
+            self._hand_on()
+
+    def _pause_ms(self) -> int | None:
+        """Nothing to do: no timeout at all."""
+        if self._backlog.waits() and not self._outbox.full:
+            return 0 if self._may_understand else _BUDGET_PAUSE_MS
+        if not self._outbox.empty and self._deaf_since is None:
+            return _STUCK_LOOK_MS
+        return None
+
+    # ------------------------------------------------------------------ orders
+
+    def _take_orders(self) -> bool:
+        """False at the end of the collector."""
+        while True:
+            try:
+                data, fds = receive(self._collector)
+            except BlockingIOError:
+                return True
+            except ConnectionError:
+                return False
+            if not data:
+                return False
+            try:
+                self._obey(Order.model_validate_json(data, strict=True), fds)
+            finally:
+                for fd in fds:
+                    os.close(fd)
+
+    def _obey(self, order: Order, fds: list[int]) -> None:
+        match order.order:
+            case Ping(number=number):
+                self._outbox.put(Pong(number=number, refused=self._refused))
+            case ReadOrder(handle=handle) if fds:
+                self._outbox.put(self._read(handle, fds[0]))
+            case ListenOrder(handle=handle, implementation=implementation):
+                self._listen(handle, implementation)
+            case ReleaseOrder(handle=handle):
+                self._forget(handle)
+
+    def _read(self, handle: int, fd: int) -> FileParsed:
+        """A file that says something new ends the listening: its ports are not proven any more."""
+        try:
+            data, folder = read_file(fd)
+        except OSError as error:
+            return FileParsed(
+                handle=handle, problem=f"it can't be read: {os.strerror(error.errno or 0)}"
+            )
+        parsed = parse_connection(data, boot_id=self._boot_id)
+        if isinstance(parsed, str):
+            return FileParsed(handle=handle, problem=parsed)
+        connection, key = parsed
+        known = self._files.get(handle)
+        if known is None or known.connection != connection:
+            self._forget(handle)
+            self._files[handle] = _File(connection, key, folder)
+        return FileParsed(handle=handle, connection=connection)
+
+    def _listen(self, handle: int, implementation: str) -> None:
+        file = self._files.get(handle)
+        if file is None:
+            return self._say_listening(handle, "its connection file could not be read")
+        try:
+            file.publisher = _publisher(handle, file, implementation)
+            endpoint = endpoint_of(file.connection, folder=file.folder)
+        except SourceUnavailable as refusal:
+            return self._say_listening(handle, refusal.reason)
+        ear = Ear(handle, endpoint, topics_of(implementation))
+        if file.ear != ear:
+            file.ear, file.heard = ear, None
+            if self._deaf_since is None:
+                self._ears.open(ear)
+        return None
+
+    def _forget(self, handle: int) -> None:
+        file = self._files.pop(handle, None)
+        if file is not None and file.ear is not None:
+            self._ears.close(handle)
+            self._backlog.forget(handle)
+
+    # ------------------------------------------------------------------ messages
+
+    def _tell_connected(self) -> None:
+        """A kernel is listened to from its handshake on, and after each restart anew."""
+        while self._ears.connected:
+            handle = self._ears.connected.popleft()
+            file = self._files.get(handle)
+            if file is not None:
+                file.heard = None
+                self._say_listening(handle, "")
+
+    def _understand(self) -> None:
+        """A turn's messages, as long as the collector takes what they tell."""
+        self._may_understand = True
+        for _ in range(_MESSAGES_A_TURN):
+            if self._outbox.full:
+                return
+            heard = self._backlog.take(time.monotonic())
+            if heard is None:
+                self._may_understand = False
+                break
+            file = self._files.get(heard.handle)
+            if file is None or file.publisher is None:
+                self._backlog.forget(heard.handle)
+                continue
+            told = parse_iopub(heard.frames, file.publisher, at=heard.at)
+            self._backlog.charge(heard.handle, _cost(told))
+            self._weigh(file, heard.handle, told)
+        dropped = self._backlog.take_dropped()
+        if dropped:
+            self._outbox.put(
+                FactsLost(count=dropped, reason="messages came faster than they were read")
+            )
+
+    def _weigh(self, file: _File, handle: int, told: SessionFact | Refusal | None) -> None:
+        """Hand a fact on; a kernel of which nothing can be believed is not listened to, in effect."""
+        if isinstance(told, Refusal):
+            self._refused += 1
+            if file.heard is None and told is Refusal.SIGNATURE:
+                file.heard = False
+                self._say_listening(handle, _UNSIGNED)
+            return
+        if file.heard is False:
+            self._say_listening(handle, "")
+        file.heard = True
+        if told is not None:
+            self._outbox.put(told)
+
+    # ------------------------------------------------------------------ the way out
+
+    def _say_listening(self, handle: int, reason: str, at: datetime | None = None) -> None:
+        at = at or datetime.now(UTC)
+        self._outbox.put(ListenState(at=at, handle=handle, listening=not reason, reason=reason))
+
+    def _hand_on(self) -> None:
+        """Kernels are let go of while the collector takes nothing, and heard again when it does."""
+        stuck_s = self._outbox.flush(time.monotonic())
+        if stuck_s >= STUCK_S and self._deaf_since is None:
+            self._ears.close_all()
+            self._deaf_since = datetime.now(UTC)
+        if self._outbox.empty and self._deaf_since is not None:
+            self._hear_again(self._deaf_since)
+
+    def _hear_again(self, deaf_since: datetime) -> None:
+        self._deaf_since = None
+        for handle, file in self._files.items():
+            if file.ear is not None:
+                self._ears.open(file.ear)
+                self._say_listening(handle, _DEAF, deaf_since)
+
+
+def _publisher(handle: int, file: _File, implementation: str) -> Publisher:
+    """Raises SourceUnavailable where messages can't be proven: they are the user's, or a stranger's."""
+    scheme = file.connection.signature_scheme
+    if not file.key:
+        raise SourceUnavailable("its connection file has no key, so that nothing it says can be proven")
+    if not knows_scheme(scheme):
+        raise SourceUnavailable("its signature scheme is not known")
+    language = language_of(implementation, file.connection.kernel_name)
+    return Publisher(handle, file.key, scheme, language)
+
+
+def _cost(told: SessionFact | Refusal | None) -> float:
+    if isinstance(told, CellStarted) and told.source:
+        return 1 + len(told.source) / 1024
+    return 1.0

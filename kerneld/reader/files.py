@@ -1,0 +1,51 @@
+"""What the reader does with a connection file: its bytes, and the address it may listen to."""
+
+import os
+import stat
+
+from kerneld.errors import SourceUnavailable
+from kerneld.model.process import Connection
+from kerneld.parse.connection import MAX_BYTES
+
+_MAX_SOCKET_PATH_BYTES = 107
+
+
+def read_file(fd: int) -> tuple[bytes, str]:
+    """The bytes behind a descriptor from its start, one more than allowed at most; its folder.
+
+    The folder is what Linux says of the open file, free of links, not what a user says.
+    """
+    return os.pread(fd, MAX_BYTES + 1, 0), os.path.dirname(os.readlink(f"/proc/self/fd/{fd}"))
+
+
+def endpoint_of(connection: Connection, *, folder: str) -> str:
+    """Where ZeroMQ hears this kernel's iopub.
+
+    Raises SourceUnavailable with the reason where kerneld can't or won't listen.
+    """
+    if connection.encrypted:
+        raise SourceUnavailable("its messages are encrypted (CURVE), which kerneld does not listen to")
+    if connection.transport == "ipc":
+        return f"ipc://{_socket_path(connection, folder)}"
+    host = f"[{connection.ip}]" if ":" in connection.ip else connection.ip
+    return f"tcp://{host}:{connection.iopub_port}"
+
+
+def _socket_path(connection: Connection, folder: str) -> str:
+    path = f"{connection.ip}-{connection.iopub_port}"
+    parent = os.path.dirname(path)
+    if not os.path.isabs(path) or not f"{parent}/".startswith(f"{folder}/"):
+        raise SourceUnavailable("its ipc socket does not lie beside its connection file")
+    if len(os.fsencode(path)) > _MAX_SOCKET_PATH_BYTES:
+        raise SourceUnavailable("its ipc socket's path is too long")
+    try:
+        is_socket = stat.S_ISSOCK(os.lstat(path).st_mode) and os.path.realpath(parent) == parent
+    except FileNotFoundError:
+        raise SourceUnavailable("its ipc socket is not there") from None
+    except PermissionError:
+        is_socket = True
+    if not is_socket:
+        raise SourceUnavailable("its ipc socket is no socket, or behind a symbolic link")
+    if not os.access(path, os.W_OK, effective_ids=True):
+        raise SourceUnavailable("its ipc socket is its user's alone; the reader has no rights there")
+    return path

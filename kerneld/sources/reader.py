@@ -1,0 +1,292 @@
+"""The reader process, from the collector's side: orders and descriptors out, checked facts in.
+
+What it tells is made of users' texts, so nothing is parsed here but its own datagrams, strictly;
+a reader that is late, large or talks nonsense is killed, and another one told all over again.
+"""
+
+import array
+import logging
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kerneld.errors import SourceUnavailable
+from kerneld.model.effects import Effect, Listen, ReadConnection, ReleaseFile
+from kerneld.model.facts import ConnectionRead, ListenState, SessionFact, SourceLost, SourceState
+from kerneld.model.process import Connection
+from kerneld.model.wire import (
+    MAX_DATAGRAM_BYTES,
+    FactsLost,
+    FileParsed,
+    ListenOrder,
+    Order,
+    Ping,
+    Pong,
+    ReadOrder,
+    ReleaseOrder,
+    Told,
+)
+from kerneld.proc.memory import Resident
+from kerneld.sources.source import Mailbox, Outlet
+
+log = logging.getLogger(__name__)
+
+PING_S = 1.0
+LATE_S = 5.0
+MAX_RSS_BYTES = 200 * 1024 * 1024
+"""idle it has 34 MiB; a backlog of every kernel's largest messages 48 MiB more"""
+_STOP_WITHIN_S = 1.0
+_DATAGRAMS_A_TURN = 64
+_ENVIRON = {"MALLOC_ARENA_MAX": "2", "LC_ALL": "C.UTF-8"}
+
+
+class ReaderFailed(SourceUnavailable):
+    """This reader is done for; the next one starts after the supervisor's pause."""
+
+
+@dataclass(slots=True)
+class _File:
+    """A connection file: its descriptor, kept for the next reader, and what became of it.
+
+    implementation: how it is to be listened to, None as long as nobody asked for that.
+    """
+
+    fd: int
+    connection: Connection | None = None
+    implementation: str | None = None
+
+
+class _Child:
+    """One reader process and the collector's end of its socket."""
+
+    def __init__(self, boot_id: str) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        command = [sys.executable, "-I", "-m", "kerneld.reader", str(theirs.fileno()), boot_id]
+        try:
+            self.process = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=_ENVIRON,
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise ReaderFailed(f"the reader can't be started: {error.strerror}") from error
+        finally:
+            theirs.close()
+        self.socket = ours
+        folder = os.open(f"/proc/{self.process.pid}", os.O_PATH | os.O_CLOEXEC)
+        self._resident = Resident(folder)
+        os.close(folder)
+        self._unsent: deque[tuple[bytes, int | None]] = deque()
+
+    def send(self, order: ReadOrder | ListenOrder | ReleaseOrder | Ping, fd: int | None = None) -> None:
+        self._unsent.append((Order(order=order).model_dump_json().encode(), fd))
+
+    def flush(self) -> bool:
+        """Send what goes; False: some must wait for room."""
+        while self._unsent:
+            data, fd = self._unsent[0]
+            rights = (
+                [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+            )
+            try:
+                self.socket.sendmsg([data], rights, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+            except ConnectionError:
+                return True  # the next receive tells its end
+            self._unsent.popleft()
+        return True
+
+    def receive(self) -> bytes | None:
+        """One datagram; None: nothing there. Raises ReaderFailed at its end or at nonsense."""
+        try:
+            data, _, flags, _ = self.socket.recvmsg(MAX_DATAGRAM_BYTES, 0, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            data, flags = b"", 0
+        if not data:
+            raise ReaderFailed("the reader ended")
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            raise ReaderFailed("the reader sent more than it may")
+        return data
+
+    def rss_bytes(self) -> int:
+        return self._resident.read_bytes()
+
+    def end(self, within_s: float) -> None:
+        """It ends by itself when its socket closes; if it does not, it is killed."""
+        self.socket.close()
+        self._resident.close()
+        try:
+            self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class ReaderSource:
+    """Connection files and iopub, through a process without rights."""
+
+    name = "iopub"
+
+    def __init__(self, *, boot_id: str) -> None:
+        self._boot_id = boot_id
+        self._mailbox = Mailbox()
+        self._files: dict[int, _File] = {}
+        self._child: _Child | None = None
+        self._pinged = self._ponged = 0
+        self._answered_at_s = 0.0
+        self.refused_messages = 0
+
+    @property
+    def reader_pid(self) -> int | None:
+        return self._child.process.pid if self._child else None
+
+    # ------------------------------------------------------------------ from other threads
+
+    def control(self, effect: Effect) -> None:
+        if isinstance(effect, ReadConnection | Listen | ReleaseFile):
+            self._mailbox.put(effect)
+
+    def wake(self) -> None:
+        self._mailbox.wake()
+
+    # ------------------------------------------------------------------ the thread
+
+    def run(self, outlet: Outlet) -> None:
+        """One life of one reader; what it leaves behind is blindness, told before the next."""
+        child = _Child(self._boot_id)
+        self._child = child
+        self._pinged = self._ponged = 0
+        self._answered_at_s = time.monotonic()
+        try:
+            for handle, file in self._files.items():
+                child.send(ReadOrder(handle=handle), file.fd)
+            self._serve(child, outlet)
+            child.end(_STOP_WITHIN_S)
+        except ReaderFailed as failure:
+            child.end(0.0)
+            self._tell_deafness(outlet, failure.reason)
+            raise
+        finally:
+            self._child = None
+
+    def _serve(self, child: _Child, outlet: Outlet) -> None:
+        poll = select.poll()
+        poll.register(self._mailbox.fd, select.POLLIN)
+        ping_at_s = looked_at_s = time.monotonic()
+        while not outlet.stopping.is_set():
+            outlet.tick()
+            now_s = time.monotonic()
+            if now_s - looked_at_s > 2 * PING_S:
+                self._answered_at_s = now_s  # it was this process that stood still
+            looked_at_s = now_s
+            if now_s >= ping_at_s:
+                ping_at_s = now_s + PING_S
+                self._judge(child, now_s)
+                self._pinged += 1
+                child.send(Ping(number=self._pinged))
+            wanted = select.POLLIN | (0 if child.flush() else select.POLLOUT)
+            poll.register(child.socket, wanted)
+            poll.poll(1000 * max(0.0, ping_at_s - time.monotonic()))
+            for order in self._mailbox.drain():
+                self._obey(child, order)
+            self._take(child, outlet)
+
+    def _judge(self, child: _Child, now_s: float) -> None:
+        if now_s - self._answered_at_s > LATE_S:
+            raise ReaderFailed(f"the reader did not answer for {LATE_S:.0f} s")
+        if child.rss_bytes() > MAX_RSS_BYTES:
+            raise ReaderFailed(f"the reader grew beyond {MAX_RSS_BYTES >> 20} MiB")
+
+    def _tell_deafness(self, outlet: Outlet, reason: str) -> None:
+        now = datetime.now(UTC)
+        outlet.emit(SourceLost(now, self.name, None, reason))
+        for handle, file in self._files.items():
+            if file.implementation is not None:
+                outlet.emit(ListenState(at=now, handle=handle, listening=False, reason=reason))
+
+    # ------------------------------------------------------------------ orders
+
+    def _obey(self, child: _Child, order: Effect) -> None:
+        match order:
+            case ReadConnection(handle=handle, fd=fd):
+                file = self._files.get(handle)
+                if file is None:
+                    self._files[handle] = _File(fd)
+                else:
+                    os.close(file.fd)
+                    file.fd = fd
+                child.send(ReadOrder(handle=handle), fd)
+            case Listen(handle=handle, implementation=implementation):
+                file = self._files.get(handle)
+                if file is not None:
+                    file.implementation = implementation
+                    child.send(ListenOrder(handle=handle, implementation=implementation))
+            case ReleaseFile(handle=handle):
+                file = self._files.pop(handle, None)
+                if file is not None:
+                    os.close(file.fd)
+                    child.send(ReleaseOrder(handle=handle))
+
+    # ------------------------------------------------------------------ what it tells
+
+    def _take(self, child: _Child, outlet: Outlet) -> None:
+        for _ in range(_DATAGRAMS_A_TURN):
+            data = child.receive()
+            if data is None:
+                return
+            try:
+                said = Told.model_validate_json(data, strict=True).said
+            except ValueError as error:
+                raise ReaderFailed("the reader told what nobody can understand") from error
+            self._believe(said, child, outlet)
+
+    def _believe(
+        self, said: Pong | FileParsed | FactsLost | SessionFact, child: _Child, outlet: Outlet
+    ) -> None:
+        match said:
+            case Pong(number=number, refused=refused):
+                self._pong(number, refused, outlet)
+            case FactsLost(count=count, reason=reason):
+                outlet.offer(SourceLost(datetime.now(UTC), self.name, count, reason))
+            case FileParsed():
+                self._file_parsed(said, child, outlet)
+            case _ if said.handle in self._files:
+                outlet.offer(said)
+            case _:
+                pass  # on its way when its file was let go of
+
+    def _pong(self, number: int, refused: int, outlet: Outlet) -> None:
+        if not self._ponged < number <= self._pinged:
+            raise ReaderFailed("the reader answered what was not asked")
+        if self._ponged == 0:
+            outlet.emit(SourceState(datetime.now(UTC), self.name, True))
+        self._ponged = number
+        self._answered_at_s = time.monotonic()
+        self.refused_messages = refused
+
+    def _file_parsed(self, parsed: FileParsed, child: _Child, outlet: Outlet) -> None:
+        """A file that says something new is listened to only when its ports were proven anew."""
+        file = self._files.get(parsed.handle)
+        if file is None:
+            return
+        unchanged = file.connection is not None and parsed.connection == file.connection
+        if parsed.connection is not None and not unchanged:
+            file.connection, file.implementation = parsed.connection, None
+        if unchanged and file.implementation is not None:
+            child.send(ListenOrder(handle=parsed.handle, implementation=file.implementation))
+        outlet.emit(ConnectionRead(datetime.now(UTC), parsed.handle, parsed.connection, parsed.problem))
