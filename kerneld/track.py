@@ -264,6 +264,8 @@ class Tracker:
         file.problem = read.problem
         if read.connection is None:
             return
+        if read.connection != file.connection:
+            file.listening = False
         file.connection = read.connection
         kernels = [life for life in file.lives.values() if life.role == KERNEL_ROLE]
         for life in kernels:
@@ -285,7 +287,11 @@ class Tracker:
         life.confirmed = True
         life.role = KERNEL_ROLE
         moves.tracked.append(self._tracked(life, file))
-        if not file.listening:
+        if not life.seen.process.same_network_namespace:
+            reason = "its ports are in another network namespace"
+            deaf = ListenState(at=heard.at, handle=handle, listening=False, reason=reason)
+            file.session = file.session.heard_of(deaf)
+        elif not file.listening:
             file.listening = True
             moves.effects.append(Listen(handle, life.seen.implementation))
 
