@@ -1,0 +1,32 @@
+"""The outcome of a try: whether it works, what that costs a verdict, and the command that mends it."""
+
+from kerneld.model.base import Record
+from kerneld.model.living import DaemonState
+
+RUN_AS_ROOT = 'sudo "$(command -v kerneld)" run'
+
+
+class Check(Record):
+    """works: None for a note that is neither right nor wrong. says: what was tried, in words.
+
+    costs: what its lack costs a verdict. remedy: the exact command, or "" where none mends it.
+    """
+
+    name: str
+    works: bool | None
+    says: str
+    costs: str = ""
+    remedy: str = ""
+
+
+class Report(Record):
+    """daemon: None where none runs; then `sources` is what this very process could read.
+
+    live_kernels: how many it watches. unread: why a daemon's state can't be read, else "".
+    """
+
+    daemon: DaemonState | None = None
+    live_kernels: int = 0
+    unread: str = ""
+    sources: tuple[Check, ...] = ()
+    places: tuple[Check, ...] = ()

@@ -1,0 +1,188 @@
+"""This process's own rights into what it could read of each source of evidence, by reading it."""
+
+import errno
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from kerneld.doctor.check import RUN_AS_ROOT, Check
+from kerneld.doctor.folders import connection_files
+from kerneld.doctor.reader import iopub
+from kerneld.doctor.trial import Trial, try_an_end
+from kerneld.model.vocabulary import Mode
+from kerneld.proc.cgroup import CgroupWatch, cgroup_dirs
+from kerneld.proc.process import boot_id, list_pids, read_process
+
+LOST_STATUS = "A status that nobody else keeps stays unknown."
+LOST_PEAK = "The peak of memory is a lower bound, from samples."
+LOST_LOG = "An OOM kill is likely at most, and a crash has no place."
+LOST_COUNTERS = "Without the Linux log an OOM kill looks like any SIGKILL."
+
+INITIAL_PID_NAMESPACE = "pid:[4026531836]"
+"""PROC_PID_INIT_INO, include/linux/proc_ns.h"""
+_RECORD_BYTES = 8192
+
+
+def examine_sources(mode: Mode, *, extra_folders: Iterable[str] = ()) -> list[Check]:
+    """A check for each source that a daemon started by this process would have."""
+    trial = try_an_end()
+    return [
+        exit_status(trial),
+        proc_connector(trial),
+        taskstats(trial),
+        linux_log(),
+        memory_cgroup(),
+        kernels_seen(mode),
+        connection_files(mode, extra_folders),
+        iopub(),
+    ]
+
+
+def exit_status(trial: Trial) -> Check:
+    ways = (("pidfd", trial.pidfd), ("zombie", trial.zombie), ("PIDFD_GET_INFO", trial.pidfd_info))
+    says = ", ".join(name for name, works in ways if works)
+    name = "exit status"
+    if not trial.pidfd:
+        return Check(name=name, works=False, says="a pidfd told no death", costs="No death is seen.")
+    if trial.pidfd_info:
+        return Check(name=name, works=True, says=says)
+    if not trial.zombie:
+        return Check(name=name, works=False, says=f"{says} only", costs=LOST_STATUS)
+    costs = "It has no PIDFD_GET_INFO (Linux 6.15): what its parent reaps at once stays unknown."
+    return Check(name=name, works=True, says=says, costs=costs)
+
+
+def proc_connector(trial: Trial) -> Check:
+    name = "proc connector"
+    if not trial.connector:
+        return Check(name=name, works=True, says="told the end of a process")
+    costs = f"{LOST_STATUS} New kernels are found by a look each second."
+    return Check(name=name, works=False, says=trial.connector, costs=costs, remedy=_as_root())
+
+
+def taskstats(trial: Trial) -> Check:
+    name = "taskstats"
+    if not trial.taskstats:
+        return Check(name=name, works=True, says="told the end of a process")
+    says = f"{trial.taskstats} (CAP_NET_ADMIN)" if "permitted" in trial.taskstats else trial.taskstats
+    return Check(name=name, works=False, says=says, costs=LOST_PEAK, remedy=_as_root())
+
+
+def linux_log() -> Check:
+    """Opened and read; the pids in it are this process's only in the first pid namespace."""
+    name = "Linux log"
+    try:
+        _read_a_record()
+    except OSError as problem:
+        needs = " (CAP_SYSLOG)" if problem.errno == errno.EPERM else ""
+        says = f"/dev/kmsg: {problem.strerror}{needs}"
+        return Check(name=name, works=False, says=says, costs=LOST_LOG, remedy=_log_remedy(problem))
+    if os.readlink("/proc/self/ns/pid") != INITIAL_PID_NAMESPACE:
+        says = "/dev/kmsg can be read, but its pids are those of the host, not of this container"
+        remedy = "docker run --pid host --device /dev/kmsg --cap-add SYSLOG …"
+        return Check(name=name, works=False, says=says, costs=LOST_LOG, remedy=remedy)
+    if _text("/proc/sys/debug/exception-trace") == "0":
+        return Check(
+            name=name,
+            works=False,
+            says="/dev/kmsg can be read, but Linux is told to log no crashes",
+            costs="A segfault has no place.",
+            remedy="sudo sysctl debug.exception-trace=1",
+        )
+    return Check(name=name, works=True, says="/dev/kmsg")
+
+
+def _read_a_record() -> None:
+    """An empty ring, and one that moved on meanwhile, can be read as well."""
+    fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.read(fd, _RECORD_BYTES)
+    except OSError as problem:
+        if problem.errno not in (errno.EAGAIN, errno.EPIPE):
+            raise
+    finally:
+        os.close(fd)
+
+
+def _log_remedy(problem: OSError) -> str:
+    if problem.errno == errno.ENOENT or os.geteuid() == 0:
+        return "docker run --device /dev/kmsg --cap-add SYSLOG …"
+    return RUN_AS_ROOT
+
+
+def memory_cgroup() -> Check:
+    """The counters of the cgroup that this process is in itself."""
+    name = "memory cgroup"
+    process = read_process(os.getpid(), boot_id=boot_id(), pidfd_inode=None)
+    location = process.cgroup if process else None
+    if location is None:
+        says = "Linux counts no memory by cgroup here"
+        return Check(name=name, works=False, says=says, costs=LOST_COUNTERS)
+    watch = CgroupWatch(cgroup_dirs(location))
+    readings = watch.read(datetime.now(UTC))
+    watch.close()
+    if readings and readings[0].oom_kill is not None:
+        says = f"v{location.version}, the counters of {location.path}"
+        return Check(name=name, works=True, says=says)
+    if location.version == 2 and location.path == "/":
+        says = "v2; this shell is in its root, which has no counters to try"
+        return Check(name=name, works=None, says=says)
+    says = f"v{location.version}, the counters of {location.path} can't be read"
+    return Check(name=name, works=False, says=says, costs=LOST_COUNTERS)
+
+
+def kernels_seen(mode: Mode) -> Check:
+    """Whose kernels: tried on another user's process, where there is one."""
+    name = "whose kernels"
+    if mode is Mode.USER:
+        return Check(
+            name=name,
+            works=None,
+            says=f"your own only (uid {os.geteuid()}), without root",
+            costs="Who else took the memory is known by pid and size at most.",
+            remedy=RUN_AS_ROOT,
+        )
+    other = _process_of_another()
+    if other is None:
+        return Check(name=name, works=None, says="no other user runs anything to try it on")
+    try:
+        _read_private(other)
+    except OSError:
+        return Check(
+            name=name,
+            works=False,
+            says=f"process {other} of another user can't be read",
+            costs="Others' kernels are found, but without their files, limits and cells.",
+            remedy="grant CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE",
+        )
+    return Check(name=name, works=True, says="everybody's")
+
+
+def _process_of_another() -> int | None:
+    for pid in sorted(list_pids(), reverse=True):
+        try:
+            if os.stat(f"/proc/{pid}").st_uid != os.geteuid() and os.path.exists(f"/proc/{pid}/stat"):
+                return pid
+        except OSError:
+            continue
+    return None
+
+
+def _read_private(pid: int) -> None:
+    """Its descriptors need CAP_DAC_READ_SEARCH, its environment CAP_SYS_PTRACE too."""
+    os.listdir(f"/proc/{pid}/fd")
+    with open(f"/proc/{pid}/environ", "rb") as environ:
+        environ.read(1)
+
+
+def _as_root() -> str:
+    """Root that lacks it is in a container, and no command of its own gives it more."""
+    return "" if os.geteuid() == 0 else RUN_AS_ROOT
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

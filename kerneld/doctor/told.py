@@ -1,0 +1,29 @@
+"""A running daemon's own account of its sources into checks: it knows better than this shell."""
+
+from kerneld.doctor.check import Check
+from kerneld.doctor.folders import LOST_FILES
+from kerneld.doctor.reader import LOST_CELLS
+from kerneld.doctor.sources import LOST_LOG, LOST_PEAK, LOST_STATUS
+from kerneld.model.living import DaemonState, SourceHealth
+
+# a source's name -> its name for people, and what its lack costs
+NAMES = {
+    "exits": ("exit status", "Deaths are seen late, and without their status."),
+    "connector": ("proc connector", LOST_STATUS),
+    "taskstats": ("taskstats", LOST_PEAK),
+    "kmsg": ("Linux log", LOST_LOG),
+    "memory": ("memory", "There is no memory curve, and no limit that was near."),
+    "discovery": ("discovery", LOST_FILES),
+    "iopub": ("iopub", LOST_CELLS),
+}
+
+
+def told_by_daemon(daemon: DaemonState) -> list[Check]:
+    return [_check(source) for source in daemon.sources]
+
+
+def _check(source: SourceHealth) -> Check:
+    name, costs = NAMES.get(source.name, (source.name, ""))
+    if source.up:
+        return Check(name=name, works=True, says="")
+    return Check(name=name, works=False, says=source.reason, costs=costs, remedy=source.remedy)
