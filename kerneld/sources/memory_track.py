@@ -12,7 +12,7 @@ from kerneld.sources.ring import Ring
 GROWTH_BYTES = 4 << 20
 """since the last sample: more is growth, and the process is looked at busy_hz times a second"""
 BUSY_FOR_S = 3.0
-SLOW_REST_S, SLOW_BUSY_S = 15.0, 1.0
+SLOW_REST_S, SLOW_BUSY_S = 30.0, 1.0
 STATUS_REST_S = 120.0
 """with cold caches a status costs 55 µs, a look for children 7, a sample 3: so they are rare at rest"""
 THREADS_S = 5.0
@@ -22,19 +22,25 @@ class Track:
     """One process in the sampler's hand. memory is None once it ended; the ring stays."""
 
     __slots__ = (
-        *(
-            "_raw",
-            "_statm",
-            "busy_until_s",
-            "cgroup",
-            "cgroup_before",
-            "hwm_bytes",
-            "last_bytes",
-            "last_s",
-            "marked",
-        ),
-        *("memory", "ring", "slow_due_s", "status_bytes", "status_due_s", "swap_bytes"),
-        *("threads_due_s", "tree_bytes", "tree_peak_bytes"),
+        "_has_descendants",
+        "_raw",
+        "_statm",
+        "busy_until_s",
+        "cgroup",
+        "cgroup_before",
+        "hwm_bytes",
+        "last_bytes",
+        "last_s",
+        "marked",
+        "memory",
+        "ring",
+        "slow_due_s",
+        "status_bytes",
+        "status_due_s",
+        "swap_bytes",
+        "threads_due_s",
+        "tree_bytes",
+        "tree_peak_bytes",
     )
 
     def __init__(
@@ -43,6 +49,7 @@ class Track:
         self.memory = memory
         self._statm = memory.resident.fd if memory else -1
         self._raw = b""
+        self._has_descendants = False
         self.cgroup = cgroup
         self.cgroup_before: tuple[CgroupReading, ...] | None = None
         self.ring = Ring(now_s)
@@ -74,7 +81,7 @@ class Track:
         self.last_s = now_s
         self.ring.append(now_s, self.last_bytes)
         tree = self.last_bytes
-        if memory.descendants:
+        if self._has_descendants:
             tree += memory.descendants_bytes()
         if tree != self.tree_bytes:
             self._note_tree(tree, now_s)
@@ -99,6 +106,7 @@ class Track:
         if every_thread:
             self.threads_due_s = now_s + THREADS_S
         memory.find_descendants(every_thread=every_thread)
+        self._has_descendants = bool(memory.descendants)
         moved = abs(self.last_bytes - self.status_bytes) > GROWTH_BYTES
         if moved or now_s >= self.status_due_s:
             self.status_due_s = now_s + STATUS_REST_S

@@ -20,18 +20,19 @@ class Ring:
     and thinning makes new columns instead of changing those that a reader holds.
     """
 
-    __slots__ = ("_base_s", "_columns")
+    __slots__ = ("_base_s", "_columns", "_times", "_values")
 
     def __init__(self, base_s: float) -> None:
         self._base_s = base_s
-        self._columns = (array("I"), array("Q"))
+        self._times = array("I")
+        self._values = array("Q")
+        self._columns = (self._times, self._values)
 
     def append(self, at_s: float, value_bytes: int) -> None:
-        times, values = self._columns
-        if len(times) >= CAPACITY:
-            times, values = self._columns = _thinned(times, values)
-        values.append(value_bytes)
-        times.append(int((at_s - self._base_s) * TICKS_PER_S))
+        if len(self._times) >= CAPACITY:
+            self._columns = self._times, self._values = _thinned(self._times, self._values)
+        self._values.append(value_bytes)
+        self._times.append(int((at_s - self._base_s) * TICKS_PER_S))
 
     def __len__(self) -> int:
         return len(self._columns[0])

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from statistics import median
 
 from kerneld.model.effects import SampleMemory
 from kerneld.model.process import ProcessKey
@@ -18,6 +20,7 @@ from kerneld.sources.memory import MemorySource
 from kerneld.sources.source import Outlet
 
 WARM_UP_S = 7.0
+WINDOWS = 9
 
 
 def cpu_s(thread: threading.Thread) -> float:
@@ -46,6 +49,17 @@ def sampled(source: MemorySource, keys: list[ProcessKey]) -> int:
     return sum(len(source._tracks[key].ring) for key in keys)
 
 
+def window(
+    threads: list[threading.Thread], counts: Callable[[], tuple[int, int]], seconds: float
+) -> tuple[float, float]:
+    """µs of CPU per sample and per bare read, over some seconds in which both ran."""
+    before, (samples, reads) = [cpu_s(thread) for thread in threads], counts()
+    time.sleep(seconds)
+    spent = [cpu_s(thread) - start for thread, start in zip(threads, before, strict=True)]
+    samples_now, reads_now = counts()
+    return spent[0] / (samples_now - samples) * 1e6, spent[1] / (reads_now - reads) * 1e6
+
+
 def main(count: int, seconds: float) -> None:
     children = [subprocess.Popen(["sleep", "600"]) for _ in range(count)]
     try:
@@ -60,16 +74,16 @@ def main(count: int, seconds: float) -> None:
         ]
         for process in processes:
             source.control(SampleMemory(process))
+        keys = [process.key for process in processes]
         threads[0].start()
         time.sleep(0.5)
         threads[1].start()
         time.sleep(WARM_UP_S)
-        keys = [process.key for process in processes]
-        before = [cpu_s(thread) for thread in threads]
-        samples, rounds = sampled(source, keys), bare.rounds
-        time.sleep(seconds)
-        spent = [cpu_s(thread) - start for thread, start in zip(threads, before, strict=True)]
-        samples, reads = sampled(source, keys) - samples, (bare.rounds - rounds) * len(processes)
+
+        def counts() -> tuple[int, int]:
+            return sampled(source, keys), bare.rounds * len(processes)
+
+        pairs = [window(threads, counts, seconds / WINDOWS) for _ in range(WINDOWS)]
         outlet.stopping.set()
         bare.stopping.set()
         source.wake()
@@ -79,13 +93,13 @@ def main(count: int, seconds: float) -> None:
         for child in children:
             child.kill()
             child.wait()
-    ours, theirs = spent[0] / samples * 1e6, spent[1] / reads * 1e6
-    print(
-        f"{count} processes, {seconds:.0f} s: memory source {ours:.2f} µs a sample ({samples} samples),"
-    )
-    print(f"bare pread {theirs:.2f} µs ({reads} reads): {ours / theirs:.2f} times; the bound is 2")
+    ratios = sorted(ours / theirs for ours, theirs in pairs)
+    ours, theirs = (median(column) for column in zip(*pairs, strict=True))
+    print(f"{count} processes at 1 Hz, {WINDOWS} windows of {seconds / WINDOWS:.0f} s, medians:")
+    print(f"memory source {ours:.2f} µs a sample, bare pread {theirs:.2f} µs")
+    print(f"{median(ratios):.2f} times ({ratios[0]:.2f} to {ratios[-1]:.2f}); the bound is 2")
 
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    main(int(arguments[0]) if arguments else 200, float(arguments[1]) if arguments[1:] else 30.0)
+    main(int(arguments[0]) if arguments else 200, float(arguments[1]) if arguments[1:] else 45.0)
