@@ -132,7 +132,9 @@ class Tracker:
     def kernel_of(self, handle: int) -> tuple[ProcessKey, Session] | None:
         """The kernel that serves this file now, and what it last said."""
         file = self._files.get(handle)
-        for key, life in file.lives.items() if file else ():
+        if file is None:
+            return None
+        for key, life in file.lives.items():
             if life.role == KERNEL_ROLE:
                 return key, file.session
         return None

@@ -5,6 +5,7 @@ import logging
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
@@ -50,18 +51,18 @@ class Collector:
             source.control(effect)
 
     def start(self) -> None:
-        """Start the threads; the signals that stop a daemon are waited for in one of their own."""
+        """Start the threads; signals that stop a daemon are awaited in one of them."""
         threading.stack_size(STACK_BYTES)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        stopping = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-        signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
-        self._thread(
-            "signals", lambda: self._facts.put(Stop(signal.Signals(signal.sigwait(stopping)).name))
-        )
+        self._thread("signals", partial(self._await_signal, _wakeup_of_signals()))
         for name, source in self._sources.items():
             outlet = self._outlets[name]
             self._thread(name, partial(supervise, source, outlet))
         gc.freeze()
+
+    def _await_signal(self, wakeup: socket.socket) -> None:
+        number = wakeup.recv(1)[0]
+        self._facts.put(Stop(signal.Signals(number).name))
 
     def _thread(self, name: str, target: Callable[[], None]) -> None:
         threading.Thread(target=target, name=name, daemon=True).start()
@@ -136,3 +137,16 @@ class Collector:
         for thread in threading.enumerate():
             if thread.name in self._sources:
                 thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _wakeup_of_signals() -> socket.socket:
+    """A socket that gets the number of each signal that asks to stop, whatever thread it reaches.
+
+    Blocking them and sigwait would not do: libraries start threads when they are imported.
+    """
+    ours, pythons = socket.socketpair()
+    pythons.setblocking(False)
+    signal.set_wakeup_fd(pythons.detach())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    return ours
