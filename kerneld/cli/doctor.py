@@ -7,7 +7,7 @@ from kerneld.cli.options import AsJson, Database
 if TYPE_CHECKING:
     from kerneld.config import Paths
     from kerneld.doctor import Check, Report
-    from kerneld.outputs.view import View
+    from kerneld.outputs.view import Role, View
 
 _LABEL = 18
 _SIGNS = {True: "✓", False: "✗", None: "·"}
@@ -97,7 +97,7 @@ def _lines(check: "Check", look: "View") -> list[str]:
     room = look.width - _LABEL - 3
     told = ". ".join(part.rstrip(".") for part in (check.says, check.costs) if part)
     text = wrap(safe_text(f"{told}." if check.costs else told), room)
-    role = "good" if check.works else "bad" if check.works is False else "dim"
+    role: Role = "good" if check.works else "bad" if check.works is False else "dim"
     first = f" {look.paint(_SIGNS[check.works], role)} {pad(check.name, _LABEL)}{text[0]}"
     remedy = _command(safe_text(check.remedy), room) if check.remedy else []
     return [

@@ -9,9 +9,9 @@ from kerneld.model.living import DaemonState, SourceHealth
 # a source's name -> its name for people, and what its lack costs
 NAMES = {
     "exits": ("exit status", "Deaths are seen late, and without their status."),
-    "connector": ("proc connector", LOST_STATUS),
+    "proc-connector": ("proc connector", LOST_STATUS),
     "taskstats": ("taskstats", LOST_PEAK),
-    "kmsg": ("Linux log", LOST_LOG),
+    "linux-log": ("Linux log", LOST_LOG),
     "memory": ("memory", "There is no memory curve, and no limit that was near."),
     "discovery": ("discovery", LOST_FILES),
     "iopub": ("iopub", LOST_CELLS),
