@@ -1,0 +1,145 @@
+"""How the living do, written every two seconds into a small database in memory, and read back."""
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from kerneld.errors import StoreError
+from kerneld.model.base import from_us, to_us
+from kerneld.model.living import DaemonState, LivingState
+
+FRESH = timedelta(seconds=10)
+"""five missed writes: the daemon hangs or was killed"""
+
+_SCHEMA = """
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = OFF;
+    PRAGMA temp_store = MEMORY;
+    CREATE TABLE living (pid INTEGER, kernel_id TEXT, uid INTEGER, document TEXT NOT NULL);
+    CREATE TABLE daemon (at INTEGER NOT NULL, document TEXT NOT NULL);
+    BEGIN IMMEDIATE;
+    COMMIT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Living:
+    """What was last written. at: when, None if never; daemon: None where it stopped, or never ran."""
+
+    states: tuple[LivingState, ...] = ()
+    at: datetime | None = None
+    daemon: DaemonState | None = None
+
+    def is_running(self, now: datetime) -> bool:
+        """Whether the daemon wrote just now: one that was killed leaves its last words."""
+        return self.daemon is not None and self.at is not None and abs(now - self.at) < FRESH
+
+
+class LiveWriter:
+    """The daemon's side: one transaction a call, descriptors open from the start, files 0600.
+
+    Closing it takes the file away, which says that no daemon runs; what it held stays beside it
+    (`.last`) for the next start.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            for file in _files(path):
+                file.unlink(missing_ok=True)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            os.fchmod(fd, 0o600)
+            os.close(fd)
+            self._connection = sqlite3.connect(path, isolation_level=None)
+            self._connection.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as problem:
+            raise StoreError(f"{path}: {problem}") from None
+
+    def write(self, states: Sequence[LivingState], daemon: DaemonState, *, at: datetime) -> None:
+        """Replace what stands there; at: now."""
+        rows = [(s.key.pid, s.kernel_id, s.uid, s.model_dump_json()) for s in states]
+        run = self._connection.execute
+        try:
+            run("BEGIN IMMEDIATE")
+            run("DELETE FROM living")
+            self._connection.executemany("INSERT INTO living VALUES (?, ?, ?, ?)", rows)
+            run("DELETE FROM daemon")
+            run("INSERT INTO daemon VALUES (?, ?)", (to_us(at), daemon.model_dump_json()))
+            run("COMMIT")
+        except sqlite3.Error as problem:
+            if self._connection.in_transaction:
+                self._connection.rollback()
+            raise StoreError(f"{self._path}: {problem}") from None
+
+    def close(self) -> None:
+        """Fold the log into the file, which is then one file to move."""
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._connection.execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.OperationalError:
+            pass  # somebody reads: it is whole all the same, and stays in its mode
+        self._connection.close()
+        try:
+            os.replace(self._path, _last(self._path))
+        except OSError as problem:
+            raise StoreError(f"{self._path}: {problem.strerror}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_living(path: Path, *, uid: int | None = None) -> Living:
+    """What a daemon last wrote, running, stopped or killed; an empty Living where there is nothing.
+
+    uid: the asker's own kernels only. StoreError: it is there, but may not be read.
+    """
+    for file in (path, _last(path)):
+        try:
+            if not file.exists():
+                continue
+            found = _read(file, uid)
+        except PermissionError as problem:
+            raise StoreError(f"{file}: {problem.strerror}") from None
+        except (sqlite3.DatabaseError, ValueError) as problem:
+            if getattr(problem, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN:
+                raise StoreError(f"{file}: it may not be read: is it another user's?") from None
+            continue
+        return found if file == path else Living(found.states, found.at)
+    return Living()
+
+
+def _read(file: Path, uid: int | None) -> Living:
+    connection = sqlite3.connect(f"file:{quote(os.path.abspath(file))}?mode=ro", uri=True, timeout=2)
+    try:
+        connection.execute("BEGIN")
+        daemon = connection.execute("SELECT at, document FROM daemon").fetchone()
+        rows = connection.execute(
+            "SELECT document FROM living WHERE ?1 IS NULL OR uid = ?1 ORDER BY rowid", [uid]
+        ).fetchall()
+    finally:
+        connection.close()
+    return Living(
+        states=tuple(LivingState.model_validate_json(row[0]) for row in rows),
+        at=None if daemon is None else from_us(daemon[0]),
+        daemon=None if daemon is None else DaemonState.model_validate_json(daemon[1]),
+    )
+
+
+def _last(path: Path) -> Path:
+    return path.with_name(f"{path.name}.last")
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    return (path, *(path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm", ".last")))

@@ -1,0 +1,134 @@
+"""A path into an open SQLite connection, and SQLite's errors into words with a remedy."""
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlite_utils import Database
+
+from kerneld.errors import StoreError
+
+BUSY_TIMEOUT_S = 5.0
+
+# auto_vacuum holds only where it is set before the first table. FULL: a commit that was
+# acknowledged survives a power cut (0.2 ms). temp_store: no code in files of /tmp, and sorting
+# works without a free descriptor. 256 pages: on a full disk the reserve must hold a checkpoint.
+_WRITER = (
+    "PRAGMA auto_vacuum = INCREMENTAL",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA wal_autocheckpoint = 256",
+    "PRAGMA journal_size_limit = 4194304",
+)
+_READER = ("PRAGMA temp_store = MEMORY", "PRAGMA trusted_schema = OFF", "PRAGMA query_only = ON")
+
+
+def connect_writer(path: Path, check: Callable[[Database, Path], object]) -> Database:
+    """A connection to a database that exists, set up to write once the check let it pass."""
+    db = _connect(path, "mode=rw", ())
+    try:
+        check(db, path)
+        for pragma in _WRITER:
+            db.execute(pragma)
+    except BaseException:
+        db.conn.close()
+        raise
+    return db
+
+
+def connect_reader(path: Path) -> tuple[Database, tempfile.TemporaryDirectory[str] | None]:
+    """A connection that writes nothing, and the folder it reads from where that had to be a copy.
+
+    On read-only media SQLite can't make the index of a log that a killed daemon left: it then reads
+    a private copy; without a log it is told that the file can't change.
+    """
+    try:
+        db = _connect(path, "mode=ro", _READER)
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return db, None
+    except sqlite3.OperationalError as problem:
+        if primary_code(problem) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+    log = Path(f"{path}-wal")
+    if not log.exists() or not log.stat().st_size:
+        return _connect(path, "mode=ro&immutable=1", _READER), None
+    folder = tempfile.TemporaryDirectory(prefix="kerneld-")
+    for file in (path, log):
+        shutil.copyfile(file, Path(folder.name) / file.name)
+    return _connect(Path(folder.name) / path.name, "mode=rw", _READER), folder
+
+
+def connect_damaged(path: Path) -> Database:
+    """A reader that goes on where it can: writable_schema takes a file shorter than its header says."""
+    return _connect(path, "mode=ro", (*_READER, "PRAGMA writable_schema = ON"))
+
+
+def _connect(path: Path, how: str, pragmas: tuple[str, ...]) -> Database:
+    uri = f"file:{quote(os.path.abspath(path))}?{how}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+    # plugins of sqlite-utils are code of others: not with these rights
+    db = Database(connection, execute_plugins=False, recursive_triggers=False)
+    try:
+        for pragma in pragmas:
+            db.execute(pragma)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return db
+
+
+@contextmanager
+def transaction(db: Database) -> Iterator[None]:
+    """All or nothing; a commit that fails is rolled back, so that it can be tried again."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.conn.in_transaction:
+            db.conn.rollback()
+        raise
+
+
+def primary_code(problem: sqlite3.Error) -> int:
+    """SQLite's error without its extended part; 0 where the driver itself complained."""
+    return getattr(problem, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_damage(problem: sqlite3.Error) -> bool:
+    return primary_code(problem) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_full(problem: sqlite3.Error) -> bool:
+    """A full disk says so, or fails to write; SQLite tells the two apart only sometimes."""
+    return primary_code(problem) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "the disk is full; free some space",
+    sqlite3.SQLITE_BUSY: "another program holds the database",
+    sqlite3.SQLITE_LOCKED: "another program holds the database",
+    sqlite3.SQLITE_READONLY: "it may not be written here; is it another user's?",
+    sqlite3.SQLITE_CANTOPEN: "it can't be opened; is it another user's?",
+    sqlite3.SQLITE_PERM: "it is another user's",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; the daemon sets it aside at its next start",
+    sqlite3.SQLITE_NOTADB: "it is no database; name kerneld's with --db",
+}
+
+
+@contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """SQLite's errors as a StoreError that says what and where and what to do."""
+    try:
+        yield
+    except sqlite3.Error as problem:
+        remedy = _REMEDIES.get(primary_code(problem))
+        raise StoreError(f"{path}: {problem}" + (f": {remedy}" if remedy else "")) from problem

@@ -1,0 +1,103 @@
+"""The files of a database: private from their first byte, one daemon's at a time, never lost."""
+
+import fcntl
+import os
+import stat
+import time
+from pathlib import Path
+
+from kerneld.errors import AlreadyRunning, StoreError
+
+SIBLINGS = ("", "-wal", "-shm")
+RESERVE_BYTES = 1 << 20
+"""given up on a full disk: with 256 KiB SQLite could not even delete, with 1 MiB it recovered"""
+
+
+def private_folder(folder: Path) -> None:
+    """Make the folder 0700; refuse one in which others could plant the database's side files."""
+    try:
+        missing = not folder.exists()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+        if status.st_uid == os.geteuid() and (missing or folder.name == "kerneld"):
+            os.chmod(folder, 0o700)
+            return
+    except OSError as problem:
+        raise StoreError(f"{folder}: {problem.strerror}; name another place with --db") from None
+    others = stat.S_IWOTH | (stat.S_IWGRP if os.geteuid() == 0 else 0)
+    if status.st_mode & others or status.st_uid not in (0, os.geteuid()):
+        raise StoreError(
+            f"{folder}: others may write there, and could put a link in the database's place; "
+            "name a folder of your own with --db"
+        )
+
+
+def private_file(path: Path, flags: int = 0) -> int:
+    """Open a file, made 0600 whatever the umask; never through a link. The caller closes it."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
+    except OSError as problem:
+        raise StoreError(f"{path}: {problem.strerror}") from None
+    if stat.S_IMODE(os.fstat(fd).st_mode) != 0o600 and os.fstat(fd).st_uid == os.geteuid():
+        os.fchmod(fd, 0o600)
+    return fd
+
+
+def take_lock(path: Path) -> int:
+    """The descriptor that holds this database for one daemon; closing it, or death, frees it."""
+    fd = private_file(path.with_name(f"{path.name}.lock"))
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(fd)
+        raise AlreadyRunning(
+            f"{path}: another kerneld daemon (pid {holder}) holds this database; "
+            "stop it, or name another one with --db"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged database, with what belongs to it; nothing of it is deleted."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    aside = path.with_name(f"{path.name}.corrupt-{stamp}-{time.monotonic_ns() % 1_000_000:06}")
+    for suffix in SIBLINGS:
+        try:
+            os.rename(f"{path}{suffix}", f"{aside}{suffix}")
+        except FileNotFoundError:
+            continue
+    return aside
+
+
+def left_behind(path: Path) -> list[Path]:
+    """Databases set aside and backups of older schemas, oldest first: they hold users' code too."""
+    found = [
+        entry
+        for pattern in (f"{path.name}.corrupt-*", f"{path.name}.v*.bak")
+        for entry in path.parent.glob(pattern)
+    ]
+    return sorted(found, key=lambda entry: entry.lstat().st_mtime)
+
+
+def keep_reserve(path: Path) -> None:
+    """Room that a full disk gives back: one more death can then be stored."""
+    reserve = path.with_name(f"{path.name}.reserve")
+    fd = private_file(reserve)
+    try:
+        os.posix_fallocate(fd, 0, RESERVE_BYTES)
+    except OSError:
+        os.unlink(reserve)
+    finally:
+        os.close(fd)
+
+
+def give_up_reserve(path: Path) -> bool:
+    """Whether there was a reserve, and it is free space now."""
+    try:
+        os.unlink(path.with_name(f"{path.name}.reserve"))
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,0 +1,87 @@
+"""A path into a database that is kerneld's, of today's schema and whole; damage is set aside."""
+
+import logging
+import os
+import sqlite3
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from kerneld.errors import ConfigError, StoreError
+from kerneld.store import connection, files, schema
+from kerneld.store.salvage import salvage
+
+log = logging.getLogger(__name__)
+
+QUICK_CHECK_BYTES = 64 << 20
+"""a database up to this size is checked at each start (0.3 s); a larger one when a page fails"""
+
+
+def for_the_daemon(path: Path, *, may_set_aside: bool) -> Database:
+    """Made, migrated and checked. may_set_aside: a damaged one is known to have been kerneld's."""
+    try:
+        return _made(path)
+    except sqlite3.DatabaseError as problem:
+        if not connection.is_damage(problem):
+            raise
+        if not may_set_aside and not _has_magic(path):
+            raise ConfigError(f"{path}: no database of kerneld's; name another one with --db") from None
+        return replaced(path)
+
+
+def replaced(path: Path) -> Database:
+    """A fresh database in the place of a damaged one, with what could be read of it."""
+    aside = files.set_aside(path)
+    fresh = _made(path)
+    count = salvage(aside, fresh)
+    log.warning("%s was damaged: kept as %s; %d of its ends could be read", path, aside, count)
+    return fresh
+
+
+def must_exist(path: Path) -> None:
+    try:
+        missing = not path.exists()
+    except OSError as problem:
+        raise StoreError(f"{path}: {problem.strerror}") from None
+    if missing:
+        raise StoreError(
+            f"{path}: no such database; kerneld makes it when it runs (`kerneld run`, or its "
+            "service), and --db names another one"
+        )
+
+
+def must_be_current(db: Database, path: Path) -> None:
+    """Reading commands and those beside the daemon never migrate."""
+    if schema.check(db, path) < len(schema.MIGRATIONS):
+        raise StoreError(
+            f"{path}: of an older kerneld, or still empty; the daemon's next start mends it"
+        )
+
+
+def _made(path: Path) -> Database:
+    os.close(files.private_file(path))
+    db = connection.connect_writer(path, schema.check)
+    try:
+        schema.migrate(db, path)
+        if os.path.getsize(path) <= QUICK_CHECK_BYTES:
+            _check_pages(db)
+        # the log and its index are opened now, while there are descriptors
+        with connection.transaction(db):
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('opened_by', ?)", [os.getpid()])
+    except BaseException:
+        db.conn.close()
+        raise
+    return db
+
+
+def _check_pages(db: Database) -> None:
+    found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        problem = sqlite3.DatabaseError(found)
+        problem.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise problem
+
+
+def _has_magic(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(16) == b"SQLite format 3\0"

@@ -1,0 +1,106 @@
+"""A question about ends into SQL whose page comes from an index."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from kerneld.errors import UsageError
+from kerneld.model.base import to_us
+from kerneld.model.vocabulary import Category, Cause
+
+UUID_LENGTH = 36
+_UUID_LETTERS = frozenset("0123456789abcdef-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which ends: the latest `limit` that fit, oldest first (newest first with `reverse`).
+
+    user: a name, or a uid in digits. uid: the asker's own rows only. notebook: a glob; without a
+    slash it is for the file's name. kernel: an id or the start of one. all: requested ends, and
+    ends that another incident tells, too.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    cause: Cause | None = None
+    category: Category | None = None
+    user: str | None = None
+    uid: int | None = None
+    notebook: str | None = None
+    kernel: str | None = None
+    pid: int | None = None
+    limit: int | None = None
+    reverse: bool = False
+    all: bool = False
+
+
+def statement(query: Query) -> tuple[str, list[object]]:
+    """The SQL and its parameters; rows come newest first."""
+    wheres: list[str] = []
+    values: list[object] = []
+    for where, value in _conditions(query):
+        wheres.append(where)
+        values += [value] * where.count("?")
+    sql = "SELECT document FROM ends"
+    if wheres:
+        sql += f" WHERE {' AND '.join(wheres)}"
+    sql += " ORDER BY died_at DESC, id DESC"
+    if query.limit is not None:
+        sql += " LIMIT ?"
+        values.append(query.limit)
+    return sql, values
+
+
+def _conditions(query: Query) -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = []
+    if not query.all:
+        found.append((f"{'' if _is_plain(query) else '+'}is_incident = ?", 1))
+    if query.since is not None:
+        found.append(("died_at >= ?", to_us(query.since)))
+    if query.until is not None:
+        found.append(("died_at < ?", to_us(query.until)))
+    if query.cause is not None:
+        found.append(("cause = ?", query.cause.value))
+    if query.category is not None:
+        found.append(("category = ?", query.category.value))
+    if query.user is not None:
+        by_uid = query.user.isdecimal()
+        found.append(("uid = ?", int(query.user)) if by_uid else ("user_name = ?", query.user))
+    if query.uid is not None:
+        found.append(("uid = ?", query.uid))
+    if query.notebook is not None:
+        found.append(_glob(query.notebook))
+    if query.kernel is not None:
+        found.append(_kernel(query.kernel))
+    if query.pid is not None:
+        found.append(("pid = ?", query.pid))
+    return found
+
+
+def _is_plain(query: Query) -> bool:
+    """No narrower index than the incidents' own (a `+` keeps SQLite from taking that one)."""
+    narrower = (query.cause, query.category, query.user, query.uid, query.pid)
+    has_id = query.kernel is not None and len(query.kernel) == UUID_LENGTH
+    return not has_id and all(part is None for part in narrower)
+
+
+def _glob(pattern: str) -> tuple[str, object]:
+    return ("notebook GLOB ?", pattern if "/" in pattern else f"*/{pattern}")
+
+
+def _kernel(text: str) -> tuple[str, object]:
+    """A whole id comes from its index; the start of one is looked for from the newest end on."""
+    if len(text) == UUID_LENGTH:
+        return ("kernel_id = ?", text)
+    return ("+kernel_id GLOB ?", f"{_hexadecimal(text)}*")
+
+
+def prefix_pattern(ref: str) -> str:
+    """The start of a uuid as a GLOB that the uuid's index serves."""
+    return f"{_hexadecimal(ref)}*"
+
+
+def _hexadecimal(text: str) -> str:
+    if not text or set(text.lower()) - _UUID_LETTERS:
+        raise UsageError(f"{text!r} is no id: a number, `latest`, or the start of a uuid is wanted")
+    return text.lower()
