@@ -15,7 +15,7 @@ from kerneld.model.incident import Incident
 from kerneld.model.living import TrackedLife
 from kerneld.store import rows
 from kerneld.store.connection import telling
-from kerneld.store.prune import SIZES
+from kerneld.store.prune import used_bytes
 from kerneld.store.query import Query, prefix_pattern, statement
 
 Row = tuple[Any, ...]
@@ -119,7 +119,6 @@ class Reading:
     def counts(self) -> Counts:
         with telling(self.path):
             ends, evidence = self._db.table("ends"), self._db.table("evidence")
-            pages = [self._db.execute(f"PRAGMA {n}").fetchone()[0] for n in SIZES]
             oldest = self._db.execute("SELECT min(died_at) FROM ends").fetchone()[0]
             return Counts(
                 ends=ends.count,
@@ -127,7 +126,7 @@ class Reading:
                 provisional=ends.count_where("state = 'provisional'"),
                 evidence=evidence.count,
                 tracked=self._db.table("tracked").count,
-                bytes=(pages[0] - pages[1]) * pages[2],
+                bytes=used_bytes(self._db),
                 oldest=None if oldest is None else from_us(oldest),
             )
 
