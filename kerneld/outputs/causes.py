@@ -22,27 +22,27 @@ _UPDATE = "Update the package that the fault names, or report it there with the 
 
 CAUSES: dict[Cause, CauseText] = {
     Cause.OOM_HOST: CauseText(
-        "the machine ran out of memory, Linux killed the kernel",
+        "the machine ran out of memory: Linux killed it",
         "The out-of-memory report in the Linux log names this process, with constraint NONE, "
         "CPUSET or MEMORY_POLICY.",
         "Hold less at a time, stop what else fills the machine, or set a limit for each user, so "
         "that one notebook can't take the memory of all.",
     ),
     Cause.OOM_CGROUP: CauseText(
-        "the kernel's own memory limit was reached, Linux killed it",
+        "its memory limit was reached, Linux killed it",
         "The out-of-memory report names this process and says CONSTRAINT_MEMCG. Without the Linux "
         "log: the cgroup's counters rose across the death; then it is at most likely.",
         "Hold less at a time (chunks, smaller types, columns that are needed), or ask for a higher "
         "limit of the cgroup that the incident names.",
     ),
     Cause.OOM_DAEMON: CauseText(
-        "a memory guard (systemd-oomd, earlyoom, …) killed the kernel",
+        "a memory guard killed it (oomd, earlyoom, …)",
         "systemd-oomd, earlyoom, nohang or Slurm says in its log that it killed this process or its "
         "cgroup for memory.",
         "Hold less at a time. The guard acts before Linux does: its thresholds are its own settings.",
     ),
     Cause.ALLOCATION_FAILURE: CauseText(
-        "memory was asked for and refused, the process gave up",
+        "memory was refused, the process gave up",
         "An allocation failed and ended the process: std::bad_alloc, or malloc under RLIMIT_AS. A "
         "MemoryError that the kernel survives is no death.",
         "Ask for less at once, or raise the limit (`ulimit -v`) that refused it.",
@@ -53,12 +53,12 @@ CAUSES: dict[Cause, CauseText] = {
         "Use fewer DataLoader workers or smaller batches; in a container raise --shm-size.",
     ),
     Cause.SEGFAULT: CauseText(
-        "compiled code touched memory that is not its own",
+        "compiled code touched memory not its own",
         "SIGSEGV. The Linux log, the core's metadata or faulthandler's text name the place.",
         _UNDER + _UPDATE,
     ),
     Cause.BUS_ERROR: CauseText(
-        "a mapped file or device vanished under the process",
+        "a mapped file or device vanished under it",
         "SIGBUS, with /dev/shm not full.",
         "Look whether a file that is mapped (np.memmap, mmap) was truncated, or its disk failed.",
     ),
@@ -68,7 +68,7 @@ CAUSES: dict[Cause, CauseText] = {
         "Install a build for this processor (often: one that needs no AVX).",
     ),
     Cause.ARITHMETIC_FAULT: CauseText(
-        "an integer division by zero in compiled code",
+        "an integer was divided by zero",
         "SIGFPE; the Linux log says `divide error`, with the library.",
         _UPDATE,
     ),
@@ -78,7 +78,7 @@ CAUSES: dict[Cause, CauseText] = {
         "Read the library's last message; glibc's heap checks, a failed assertion and an uncaught "
         "C++ exception all end so.",
     ),
-    Cause.TRAP: CauseText("a breakpoint or trap instruction was reached", "SIGTRAP.", _UPDATE),
+    Cause.TRAP: CauseText("a trap instruction was reached", "SIGTRAP.", _UPDATE),
     Cause.STACK_OVERFLOW: CauseText(
         "a recursion ran out of stack",
         "SIGSEGV a few bytes beyond the stack of the thread that faulted.",
@@ -98,17 +98,17 @@ CAUSES: dict[Cause, CauseText] = {
         "The sandbox of the container or unit forbids this call: its profile must allow it.",
     ),
     Cause.KILLED_BY_PROCESS: CauseText(
-        "another process killed the kernel, and it is known which",
+        "another process killed it, and is known",
         "A deadly signal whose sender was seen; `how: self` where the kernel shot itself.",
         "Ask the sender: the incident names its process and user.",
     ),
     Cause.KILLED_BY_MANAGER: CauseText(
-        "a manager ended the kernel on its own",
+        "a manager ended it: timeout, eviction, …",
         "A timeout, watchdog, session end, Slurm's time limit, preemption, eviction, as its log says.",
         "Ask for more time, or save in between; what ended it is named in the incident.",
     ),
     Cause.KILLED: CauseText(
-        "a deadly signal came, and who sent it was not seen",
+        "a deadly signal came, its sender was not seen",
         "The signal alone. Memory is ruled out by the numbers (likely), or was near its limit "
         "(possible, with out-of-memory among the other theories).",
         "`kerneld doctor` says how senders of signals become visible.",
@@ -119,17 +119,17 @@ CAUSES: dict[Cause, CauseText] = {
         "Take exit() out of the notebook; `raise SystemExit` stops a cell without ending the kernel.",
     ),
     Cause.HARD_EXIT: CauseText(
-        "the process left at once, skipping Python's clean-up",
+        "it left at once, without Python's clean-up",
         "It left with a status that nobody asked for: os._exit(n), or exit(n) in C.",
         "Look for os._exit in the code and its libraries.",
     ),
     Cause.STARTUP_FAILURE: CauseText(
-        "the kernel died before it ever answered",
+        "it died before it ever answered",
         "It ended without having listened on its ports, or said anything.",
         "Start it by hand (`jupyter console --kernel NAME`) and read what it says.",
     ),
     Cause.PARENT_DIED: CauseText(
-        "its server died, and the kernel left because of it",
+        "its server died, and it left because of that",
         "The server's own crash, and the kernel's end within seconds of it.",
         "Look at the server's incident: it holds the cause.",
     ),
@@ -164,7 +164,7 @@ CAUSES: dict[Cause, CauseText] = {
         "Nothing: it was asked for.",
     ),
     Cause.SERVER_STOPPED: CauseText(
-        "the server was stopped, and its kernels with it",
+        "its server was stopped",
         "Its server ended by itself, by SIGTERM or by SIGINT.",
         "Nothing: it was asked for.",
     ),

@@ -52,6 +52,8 @@ def _withheld(incident: Incident, view: View) -> list[str]:
     if line is not None:
         return [_code_line(line, len(str(line)), code or "(its code is not kept)", (True, ""), view)]
     policy = cell.code_policy if cell else None
+    if policy == "full":
+        return [view.paint("  Its source is for its user's eyes (privacy.admin_sees_code).", "dim")]
     reason = f"by the code policy `{policy}`" if policy else "it was not heard"
     return [view.paint(safe_text(f"  Its source is not kept: {reason}."), "dim")]
 

@@ -7,7 +7,7 @@ from kerneld.model.vocabulary import Category, Confidence, Scope, State
 from kerneld.outputs.headline import kernel_name, tail
 from kerneld.outputs.safe import cells, clip, safe_text, wrap
 from kerneld.outputs.table import GAP, Cell, Column, table
-from kerneld.outputs.text import user_name
+from kerneld.outputs.text import one_line, user_name
 from kerneld.outputs.units import of_limit, when
 from kerneld.outputs.view import Role, View
 
@@ -37,6 +37,11 @@ def incidents_table(incidents: Sequence[Incident], view: View) -> str:
     lines += [view.paint(line, "dim") for line in _notes(shown, view)]
     lines += wrap(_closing(incidents, view), view.width)
     return "\n".join(lines) + "\n"
+
+
+def followed_line(incident: Incident, view: View) -> str:
+    """`today 14:03  churn/train.ipynb of alice ran out of memory (…)`: whole, whatever the width."""
+    return f"{when(incident.died_at, view)}  {one_line(incident)}\n"
 
 
 def _row(incident: Incident, view: View) -> list[Cell]:

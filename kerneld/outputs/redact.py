@@ -30,10 +30,9 @@ def redact(record: R) -> R:
     for name in _users(document):
         if name not in _NOBODY:
             stand_ins.setdefault(name, f"user{len(stand_ins) + 1}")
-    host = document.get("host")
-    if isinstance(host, dict) and host.get("name"):
-        stand_ins.setdefault(host["name"], "host1")
-        stand_ins.setdefault(host["name"].partition(".")[0], "host1")
+    for name in _hosts(document):
+        stand_ins.setdefault(name, "host1")
+        stand_ins.setdefault(name.partition(".")[0], "host1")
     if not stand_ins:
         return record
     longest_first = sorted(stand_ins, key=len, reverse=True)
@@ -56,6 +55,16 @@ def _users(value: object, key: str = "") -> Iterator[str]:
         if key in _USER_KEYS:
             yield value
         yield from _HOMES.findall(value)
+
+
+def _hosts(value: object) -> Iterator[str]:
+    """The machine's name, wherever a record has one."""
+    if not isinstance(value, dict):
+        return
+    for key, part in value.items():
+        if key == "host" and isinstance(part, dict) and part.get("name"):
+            yield str(part["name"])
+        yield from _hosts(part)
 
 
 def _replaced(

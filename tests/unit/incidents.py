@@ -230,7 +230,7 @@ def full(number: int = 43, text: str | None = None, **fields: Any) -> Incident:
             Bystander(rss_bytes=20 * MIB, role="other"),
         ),
         "host_state": HostState(psi_memory=said("some 12 %"), swap_free_bytes=0, shm_free_bytes=GIB),
-        "loop": LoopPart(id="loop-1", count=3),
+        "loop": LoopPart(id="loop-2", count=3),
         "summary": said(
             "Cell [7] had run for 42 s when the kernel reached the 4.0 GiB limit of "
             "user-1001.slice, and Linux killed it. Line 4 had grown it by 3.6 GiB."

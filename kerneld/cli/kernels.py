@@ -1,0 +1,82 @@
+"""`kerneld kernels`: what is being watched now."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kerneld.cli.options import AsJson, Configuration, Database
+
+PACE_S = 2.0
+"""the daemon writes the living this often"""
+
+_HOME_AND_CLEAR = "\x1b[H\x1b[J"
+
+
+def command(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Tell again every 2 s.")] = False,
+    as_json: AsJson = False,
+    db: Database = None,
+    config_file: Configuration = None,
+) -> None:
+    """List the kernels that live now: state, memory, limit, growth, the running cell.
+
+    The one that holds most is last, nearest to the prompt.
+
+    \b
+    Examples:
+      kerneld kernels
+      kerneld kernels --watch
+    """
+    import gc
+    import sys
+    import time
+
+    from kerneld.cli.reading import configuration
+    from kerneld.cli.terminal import say
+    from kerneld.errors import UsageError
+
+    if watch and as_json:
+        raise UsageError("--watch and --json exclude each other: leave one out")
+    if config_file is not None:
+        configuration(config_file)
+    if not watch:
+        say(_told(db, as_json=as_json))
+        return
+    gc.enable()
+    clear = _HOME_AND_CLEAR if sys.stdout.isatty() else ""
+    while True:
+        say(clear + _told_or_why(db))
+        time.sleep(PACE_S)
+
+
+def _told(db: Path | None, *, as_json: bool) -> str:
+    from kerneld.cli.reading import places
+    from kerneld.cli.terminal import say, view
+    from kerneld.errors import NothingFound
+    from kerneld.live import read_living
+    from kerneld.outputs import json
+    from kerneld.outputs.kernels import kernels_table
+    from kerneld.outputs.units import when
+
+    eye = view()
+    living = read_living(places(db).live)
+    runs = living.is_running(eye.now)
+    if runs and living.states:
+        return "".join(json.array(living.states)) if as_json else kernels_table(living.states, eye)
+    if as_json:
+        say("[]\n")
+    if runs:
+        raise NothingFound("no kernel lives")
+    last = f"; one was last heard {when(living.at, eye)}" if living.at else ""
+    raise NothingFound(f"no recorder runs{last}: start it with `kerneld run`")
+
+
+def _told_or_why(db: Path | None) -> str:
+    """While watching, that nothing lives is an answer too."""
+    from kerneld.errors import NothingFound
+
+    try:
+        return _told(db, as_json=False)
+    except NothingFound as nothing:
+        return f"{nothing}\n"

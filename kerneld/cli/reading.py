@@ -1,0 +1,88 @@
+"""Where this reader's database is, the door to it, and what of it this reader may see."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from kerneld.errors import StoreError
+from kerneld.model.base import Record
+from kerneld.model.vocabulary import CodePolicy, Mode
+from kerneld.store import Store
+
+if TYPE_CHECKING:
+    from kerneld.config import Config, Paths
+
+R = TypeVar("R", bound=Record)
+
+
+def mode_of_reader() -> Mode:
+    """Root and who may read the service's database read it; anybody else has one of the own."""
+    from kerneld.config import paths
+
+    system = paths(Mode.SYSTEM, os.environ, Path("/")).database
+    return Mode.SYSTEM if os.geteuid() == 0 or os.access(system, os.R_OK) else Mode.USER
+
+
+def places(database: Path | None = None) -> "Paths":
+    from kerneld.config import paths
+
+    return paths(mode_of_reader(), os.environ, Path.home(), database=database)
+
+
+def configuration(file: Path | None) -> "Config":
+    """The file that was named must be there; the usual one need not."""
+    from kerneld.config import load, load_given
+
+    return load(places().config) if file is None else load_given(file)
+
+
+def existing_database(database: Path | None) -> Path:
+    """The database to read; that there is none is told with what to do."""
+    path = database or places().database
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise StoreError(
+            f"no database at {path}: nothing was recorded there yet; "
+            "start the recorder with `kerneld run`, or name a database with --db"
+        ) from None
+    except OSError as problem:
+        raise StoreError(
+            f"{path} can't be read: {problem.strerror}; become its owner, or name one with --db"
+        ) from None
+    return path
+
+
+def reading(database: Path | None) -> Store:
+    """The store, open for reading only."""
+    return Store.read(existing_database(database))
+
+
+def writing(database: Path | None) -> Store:
+    """The store, open to write beside a daemon."""
+    return Store.attach(existing_database(database))
+
+
+class Eyes(Protocol):
+    def __call__(self, record: R, uid: int) -> R: ...
+
+
+def eyes(config_file: Path | None) -> Eyes:
+    """What this reader sees of a record about a user: others' code only with `admin_sees_code`."""
+    from kerneld.privacy import withhold
+
+    sees_all = configuration(config_file).privacy.admin_sees_code
+    own_uid = os.getuid()
+
+    def seen(record: R, uid: int) -> R:
+        if sees_all or uid == own_uid:
+            return record
+        hidden = withhold(record, CodePolicy.HASH)
+        cell, stored = getattr(hidden, "cell", None), getattr(record, "cell", None)
+        if cell is None or stored is None:
+            return hidden
+        # the policy told is the one it was stored under: what is hidden here is still kept
+        kept = cell.model_copy(update={"code_policy": stored.code_policy})
+        return hidden.model_copy(update={"cell": kept})
+
+    return seen
