@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "reader": {".", "model", "errors", "parse"},
     "store": {".", "model", "errors"},
     "live": {"model", "errors"},
-    "doctor": {".", "model", "errors", "parse", "proc", "config", "discover"},
+    "doctor": {".", "model", "errors", "parse", "proc", "config", "discover", "sources"},
     "demo": {".", "model", "errors", "config", "proc", "store", "live"},
     "outputs": {".", "model"},
     "query": {"model", "errors", "config", "store"},

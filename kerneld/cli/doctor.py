@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from kerneld.outputs.view import Role, View
 
 _LABEL = 18
+_COMMANDS = ("sudo ", "export ", "pipx ", "kerneld ", "/")
 _SIGNS = {True: "✓", False: "✗", None: "·"}
 
 
@@ -108,8 +109,9 @@ def _lines(check: "Check", look: "View") -> list[str]:
 
 
 def _command(words: str, room: int) -> list[str]:
-    """A command on several lines is continued as a shell wants it."""
+    """A command on several lines is continued as a shell wants it; other advice as text."""
     from kerneld.outputs.safe import wrap
 
+    is_command = words.startswith(_COMMANDS)
     *lines, last = wrap(words, room - 2)
-    return [*(f"{line} \\" for line in lines), last]
+    return [*(f"{line} \\" if is_command else line for line in lines), last]

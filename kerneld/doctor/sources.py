@@ -9,18 +9,17 @@ from kerneld.doctor.check import RUN_AS_ROOT, Check
 from kerneld.doctor.folders import connection_files
 from kerneld.doctor.reader import iopub
 from kerneld.doctor.trial import Trial, try_an_end
+from kerneld.errors import SourceUnavailable
 from kerneld.model.vocabulary import Mode
 from kerneld.proc.cgroup import CgroupWatch, cgroup_dirs
 from kerneld.proc.process import boot_id, list_pids, read_process
+from kerneld.proc.threads import in_initial_pid_namespace
+from kerneld.sources.kmsg import KMSG, MAX_RECORD_BYTES, REASONS
 
 LOST_STATUS = "A status that nobody else keeps stays unknown."
 LOST_PEAK = "The peak of memory is a lower bound, from samples."
 LOST_LOG = "An OOM kill is likely at most, and a crash has no place."
 LOST_COUNTERS = "Without the Linux log an OOM kill looks like any SIGKILL."
-
-INITIAL_PID_NAMESPACE = "pid:[4026531836]"
-"""PROC_PID_INIT_INO, include/linux/proc_ns.h"""
-_RECORD_BYTES = 8192
 
 
 def examine_sources(mode: Mode, *, extra_folders: Iterable[str] = ()) -> list[Check]:
@@ -54,18 +53,17 @@ def exit_status(trial: Trial) -> Check:
 
 def proc_connector(trial: Trial) -> Check:
     name = "proc connector"
-    if not trial.connector:
+    if trial.connector is None:
         return Check(name=name, works=True, says="told the end of a process")
     costs = f"{LOST_STATUS} New kernels are found by a look each second."
-    return Check(name=name, works=False, says=trial.connector, costs=costs, remedy=_as_root())
+    return _lacking(name, trial.connector, costs)
 
 
 def taskstats(trial: Trial) -> Check:
     name = "taskstats"
-    if not trial.taskstats:
+    if trial.taskstats is None:
         return Check(name=name, works=True, says="told the end of a process")
-    says = f"{trial.taskstats} (CAP_NET_ADMIN)" if "permitted" in trial.taskstats else trial.taskstats
-    return Check(name=name, works=False, says=says, costs=LOST_PEAK, remedy=_as_root())
+    return _lacking(name, trial.taskstats, LOST_PEAK)
 
 
 def linux_log() -> Check:
@@ -74,40 +72,38 @@ def linux_log() -> Check:
     try:
         _read_a_record()
     except OSError as problem:
-        needs = " (CAP_SYSLOG)" if problem.errno == errno.EPERM else ""
-        says = f"/dev/kmsg: {problem.strerror}{needs}"
-        return Check(name=name, works=False, says=says, costs=LOST_LOG, remedy=_log_remedy(problem))
-    if os.readlink("/proc/self/ns/pid") != INITIAL_PID_NAMESPACE:
-        says = "/dev/kmsg can be read, but its pids are those of the host, not of this container"
-        remedy = "docker run --pid host --device /dev/kmsg --cap-add SYSLOG …"
-        return Check(name=name, works=False, says=says, costs=LOST_LOG, remedy=remedy)
+        reason, remedy = REASONS.get(problem.errno or 0, (f"{{path}}: {problem.strerror}", ""))
+        return _lacking(name, SourceUnavailable(reason.format(path=KMSG), remedy), LOST_LOG)
+    if not in_initial_pid_namespace("/proc"):
+        says = f"{KMSG} can be read, but its pids are those of the host, not of this container"
+        return _lacking(name, SourceUnavailable(says, "docker run --pid=host …"), LOST_LOG)
     if _text("/proc/sys/debug/exception-trace") == "0":
         return Check(
             name=name,
             works=False,
-            says="/dev/kmsg can be read, but Linux is told to log no crashes",
+            says=f"{KMSG} can be read, but Linux is told to log no crashes",
             costs="A segfault has no place.",
             remedy="sudo sysctl debug.exception-trace=1",
         )
-    return Check(name=name, works=True, says="/dev/kmsg")
+    return Check(name=name, works=True, says=KMSG)
+
+
+def _lacking(name: str, problem: SourceUnavailable, costs: str) -> Check:
+    """To a user root is the way to all of it; to root the source's own remedy."""
+    remedy = problem.remedy if os.geteuid() == 0 else RUN_AS_ROOT
+    return Check(name=name, works=False, says=problem.reason, costs=costs, remedy=remedy)
 
 
 def _read_a_record() -> None:
     """An empty ring, and one that moved on meanwhile, can be read as well."""
-    fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(KMSG, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        os.read(fd, _RECORD_BYTES)
+        os.read(fd, MAX_RECORD_BYTES)
     except OSError as problem:
         if problem.errno not in (errno.EAGAIN, errno.EPIPE):
             raise
     finally:
         os.close(fd)
-
-
-def _log_remedy(problem: OSError) -> str:
-    if problem.errno == errno.ENOENT or os.geteuid() == 0:
-        return "docker run --device /dev/kmsg --cap-add SYSLOG …"
-    return RUN_AS_ROOT
 
 
 def memory_cgroup() -> Check:
@@ -173,11 +169,6 @@ def _read_private(pid: int) -> None:
     os.listdir(f"/proc/{pid}/fd")
     with open(f"/proc/{pid}/environ", "rb") as environ:
         environ.read(1)
-
-
-def _as_root() -> str:
-    """Root that lacks it is in a container, and no command of its own gives it more."""
-    return "" if os.geteuid() == 0 else RUN_AS_ROOT
 
 
 def _text(path: str) -> str:

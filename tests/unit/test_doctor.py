@@ -1,0 +1,271 @@
+"""The doctor as a person runs it: what it claims is what this process can do, and nothing is changed.
+
+Each broken state is made by really taking the right away, from a process of the doctor's own.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kerneld.outputs.safe import cells
+
+PLAIN = 20417
+DOCTOR = [sys.executable, "-m", "kerneld", "doctor"]
+AS_PLAIN = ["setpriv", f"--reuid={PLAIN}", f"--regid={PLAIN}", "--clear-groups"]
+WITHOUT_SYSLOG = ["setpriv", "--bounding-set=-syslog,-sys_admin", "--inh-caps=-syslog,-sys_admin"]
+WITHOUT_FILES = ["setpriv", "--bounding-set=-dac_read_search,-dac_override,-sys_ptrace"]
+IN_A_CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc"]
+
+needs_root = pytest.mark.needs_root
+
+
+class Patient:
+    """A home of its own, for root or for the plain user, below a folder that all may pass."""
+
+    def __init__(self, home: Path, uid: int) -> None:
+        self.home, self.uid = home, uid
+        home.mkdir(mode=0o700)
+        os.chown(home, uid, uid)
+        self.database = home / "state" / "kerneld.db"
+
+    def examine(self, *arguments: str, rights: list[str] | None = None) -> str:
+        rights = rights if rights is not None else ([] if self.uid == os.geteuid() else AS_PLAIN)
+        done = subprocess.run(
+            [*rights, *DOCTOR, *arguments],
+            env={"HOME": str(self.home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def report(self, *arguments: str, rights: list[str] | None = None) -> dict:  # type: ignore[type-arg]
+        return dict(json.loads(self.examine("--json", *arguments, rights=rights)))
+
+    def checks(self, *arguments: str, rights: list[str] | None = None) -> dict[str, dict[str, object]]:
+        report = self.report(*arguments, rights=rights)
+        return {check["name"]: check for check in (*report["sources"], *report["places"])}
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("doctor")
+    for above in (made, *made.parents):
+        if above.stat().st_uid == os.geteuid() and above not in (Path("/"), Path("/tmp")):
+            above.chmod(above.stat().st_mode | 0o011)
+    return made
+
+
+@pytest.fixture
+def root(folder: Path) -> Patient:
+    return Patient(folder / "root", 0)
+
+
+@pytest.fixture
+def plain(folder: Path) -> Patient:
+    return Patient(folder / "plain", PLAIN)
+
+
+@pytest.fixture
+def own(folder: Path) -> Patient:
+    return Patient(folder / "own", os.geteuid())
+
+
+@pytest.fixture
+def daemon(own: Patient) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kerneld.daemon", "--db", str(own.database), "--force"],
+        env={"HOME": str(own.home), "PATH": os.environ["PATH"]},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if "kerneld ready" in line:
+                break
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _told_by_daemon(patient: Patient) -> dict:  # type: ignore[type-arg]
+    """Its first words come within two seconds of its start."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        report = patient.report("--db", str(patient.database))
+        if report["daemon"] and report["daemon"]["sources"]:
+            return report
+    raise AssertionError("the daemon's account did not come")
+
+
+def test_the_page_fits_80_columns(own: Patient) -> None:
+    lines = own.examine().splitlines()
+    assert lines[0].startswith("kerneld does not run. Started from here, ")
+    assert max(map(cells, lines)) <= 80
+
+
+def test_nothing_is_changed(own: Patient) -> None:
+    own.examine()
+    assert list(own.home.iterdir()) == []
+
+
+def test_every_lack_says_what_it_costs(own: Patient) -> None:
+    for check in own.checks().values():
+        assert check["says"]
+        assert check["works"] is not False or check["costs"], check
+
+
+@needs_root
+@pytest.mark.needs_kmsg
+def test_root_lacks_nothing_here(root: Patient) -> None:
+    checks = root.checks()
+    names = ("exit status", "proc connector", "taskstats", "Linux log", "iopub", "database")
+    assert {name: checks[name]["works"] for name in names} == dict.fromkeys(names, True)
+
+
+@needs_root
+def test_a_plain_user_lacks_taskstats_and_sees_the_own_kernels_only(plain: Patient) -> None:
+    checks = plain.checks()
+    assert checks["exit status"]["works"] is True
+    assert checks["taskstats"]["works"] is False
+    assert checks["taskstats"]["costs"] == "The peak of memory is a lower bound, from samples."
+    assert checks["taskstats"]["remedy"] == 'sudo "$(command -v kerneld)" run'
+    assert f"uid {PLAIN}" in str(checks["whose kernels"]["says"])
+    assert checks["database"]["works"] is True
+
+
+@needs_root
+@pytest.mark.needs_kmsg
+def test_a_linux_log_that_may_not_be_read_is_told(root: Patient) -> None:
+    if Path("/proc/sys/kernel/dmesg_restrict").read_text().strip() != "1":
+        pytest.skip("kernel.dmesg_restrict is 0: anyone may read the Linux log")
+    log = root.checks(rights=WITHOUT_SYSLOG)["Linux log"]
+    assert log["works"] is False
+    assert "CAP_SYSLOG" in str(log["says"])
+
+
+@needs_root
+@pytest.mark.needs_kmsg
+def test_in_a_container_the_log_names_others_and_netlink_is_silent(root: Patient) -> None:
+    checks = root.checks(rights=IN_A_CONTAINER)
+    assert checks["Linux log"]["works"] is False
+    assert "pids are those of the host" in str(checks["Linux log"]["says"])
+    assert checks["proc connector"]["works"] is False
+    assert checks["exit status"]["works"] is True
+
+
+@needs_root
+def test_root_without_its_rights_over_files_says_so(root: Patient) -> None:
+    """Tried on a living process of another user."""
+    with subprocess.Popen([*AS_PLAIN, "sleep", "60"]) as other:
+        try:
+            assert root.checks()["whose kernels"]["works"] is True
+            poor = root.checks(rights=WITHOUT_FILES)["whose kernels"]
+        finally:
+            other.kill()
+    assert poor["works"] is False
+    assert "CAP_DAC_READ_SEARCH" in str(poor["remedy"])
+
+
+@needs_root
+def test_a_folder_that_is_not_ones_own_takes_no_database(plain: Patient) -> None:
+    theirs = plain.home / ".local" / "state" / "kerneld"
+    theirs.mkdir(mode=0o755, parents=True)
+    for above in (plain.home / ".local", plain.home / ".local" / "state"):
+        os.chown(above, PLAIN, PLAIN)
+    database = plain.checks()["database"]
+    assert database["works"] is False
+    assert "Permission denied (it belongs to root)" in str(database["says"])
+    assert str(database["remedy"]) == f"sudo chown -R {PLAIN} {theirs}"
+
+
+@needs_root
+def test_a_disk_that_is_nearly_full_is_told(root: Patient) -> None:
+    state = root.home / "state"
+    state.mkdir()
+    mount = f'mount -t tmpfs -o size=2m none {state} && exec "$@"'
+    rights = ["unshare", "--mount", "sh", "-c", mount, "sh"]
+    database = root.checks("--db", str(root.database), rights=rights)["database"]
+    assert database["works"] is False
+    assert "MiB are free" in str(database["says"])
+
+
+def _runtime(patient: Patient) -> Path:
+    folder = patient.home / ".local" / "share" / "jupyter" / "runtime"
+    folder.mkdir(parents=True)
+    for path in (folder, *folder.parents):
+        if path == patient.home:
+            break
+        os.chown(path, patient.uid, patient.uid)
+    return folder
+
+
+def test_a_connection_file_behind_a_link_is_refused(own: Patient) -> None:
+    folder = _runtime(own)
+    (folder / "kernel-1.json").write_text("{}")
+    assert own.checks()["connection files"]["works"] is True
+    (folder / "kernel-2.json").symlink_to(folder / "kernel-1.json")
+    files = own.checks()["connection files"]
+    assert files["works"] is False
+    assert "1 of 2 can't be opened" in str(files["says"])
+
+
+@needs_root
+def test_used_up_watches_are_told(plain: Patient) -> None:
+    """inotify instances are counted by user: the plain one's are all taken."""
+    _runtime(plain)
+    take_all = (
+        "import ctypes, sys; libc = ctypes.CDLL(None)\n"
+        "while libc.inotify_init() >= 0: pass\n"
+        "print('taken', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [*AS_PLAIN, sys.executable, "-c", take_all],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as hog:
+        assert hog.stdout is not None
+        assert hog.stdout.readline() == "taken\n"
+        files = plain.checks()["connection files"]
+        hog.kill()
+    assert files["works"] is False
+    assert "fs.inotify.max_user_instances" in str(files["remedy"])
+
+
+def test_a_running_daemon_speaks_for_itself(own: Patient, daemon: subprocess.Popen[str]) -> None:
+    report = _told_by_daemon(own)
+    assert report["daemon"]["pid"] == daemon.pid
+    assert [check["name"] for check in report["sources"]].count("exit status") == 1
+    assert "scheduling" in {check["name"] for check in report["places"]}
+    page = own.examine("--db", str(own.database))
+    assert page.startswith(f"kerneld runs (pid {daemon.pid}, ")
+    assert " 0 events lost). " in page
+    assert max(map(cells, page.splitlines())) <= 80
+
+
+def test_a_stopped_daemon_is_not_said_to_run(own: Patient, daemon: subprocess.Popen[str]) -> None:
+    _told_by_daemon(own)
+    daemon.send_signal(signal.SIGTERM)
+    daemon.wait(10)
+    report = own.report("--db", str(own.database))
+    assert report["daemon"] is None
+    assert report["sources"], "the shell's own rights were tried instead"
+
+
+@needs_root
+def test_anothers_daemon_is_not_read_and_that_is_said(plain: Patient, folder: Path) -> None:
+    theirs = Patient(folder / "theirs", 0)
+    assert "Permission denied" in plain.report("--db", str(theirs.database))["unread"]
