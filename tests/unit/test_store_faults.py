@@ -239,7 +239,7 @@ def test_a_full_disk_loses_nothing_and_is_survived(tmp_path: Path) -> None:
 
 
 def test_the_hot_path_is_cheap(store: Store) -> None:
-    """A save without its evidence takes about 0.3 ms besides the disk; ten times that is a fault."""
+    """A save without evidence takes 0.2 ms besides the disk's own work; 25 times that is a fault."""
     store._db.execute("PRAGMA synchronous = OFF")
     store.save_all([(an_end(1), None)])
     took = []
