@@ -14,7 +14,7 @@ from kerneld.store.salvage import salvage
 log = logging.getLogger(__name__)
 
 QUICK_CHECK_BYTES = 64 << 20
-"""a database up to this size is checked at each start (44 MiB: 0.14 s); a larger one when a page fails"""
+"""checked at each start up to this size (44 MiB: 0.14 s); a larger one when a page fails"""
 
 
 def for_the_daemon(path: Path, *, may_set_aside: bool) -> Database:
