@@ -71,9 +71,13 @@ TGID_OFFSET = PID_OFFSET + 4
 
 @dataclass(frozen=True, slots=True)
 class ListenReply:
-    """What Linux answers to whoever asks for events. code: an errno, 0 for yes."""
+    """What Linux answers to whoever asks for events. code: an errno, 0 for yes.
+
+    All listeners hear it: number is the request's own.
+    """
 
     code: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +98,10 @@ class LeaderExited:
     monotonic_ns: int
 
 
-def connector_request(operation: int) -> bytes:
+def connector_request(operation: int, number: int) -> bytes:
     """The body that asks the proc connector to begin (1) or to end (2)."""
     body = struct.pack("=I", operation)
-    return _CN_MSG.pack(CN_IDX_PROC, CN_VAL_PROC, 0, 0, len(body), 0) + body
+    return _CN_MSG.pack(CN_IDX_PROC, CN_VAL_PROC, number, 0, len(body), 0) + body
 
 
 def parse_proc_event(payload: bytes) -> ListenReply | Executed | LeaderExited | None:
@@ -106,13 +110,13 @@ def parse_proc_event(payload: bytes) -> ListenReply | Executed | LeaderExited | 
     data_at = event_at + _EVENT.size
     if len(payload) < data_at + _EXIT.size:
         return None
-    index, value = struct.unpack_from("=II", payload)
+    index, value, number = struct.unpack_from("=III", payload)
     if (index, value) != (CN_IDX_PROC, CN_VAL_PROC):
         return None
     what, _cpu, monotonic_ns = _EVENT.unpack_from(payload, event_at)
     first, second, status_raw = _EXIT.unpack_from(payload, data_at)
     if what == PROC_EVENT_NONE:
-        return ListenReply(first)
+        return ListenReply(first, number)
     if what == PROC_EVENT_EXEC:
         return Executed()
     if what == PROC_EVENT_EXIT and first == second:
