@@ -12,6 +12,8 @@ from kerneld.model.case import Case, Host
 from kerneld.model.death import Death, Successor
 from kerneld.model.facts import (
     Blind,
+    CellFailed,
+    CellStarted,
     CgroupDelta,
     ExitLearned,
     Fact,
@@ -30,13 +32,17 @@ from kerneld.model.facts import (
     Succession,
 )
 from kerneld.model.process import ProcessKey
-from kerneld.model.vocabulary import Scope
+from kerneld.model.session import Session
+from kerneld.model.vocabulary import ExitHow, Scope
 
 CLOCK_SLACK = timedelta(seconds=1)
 """log stamps come from another clock than deaths; a loaded observer was 0.3 s late"""
 NEIGHBOUR_WINDOW = timedelta(seconds=5)
 SERVER_MEMORY = timedelta(seconds=60)
 KEPT_LOG_RECORDS = 512
+KEPT_EXITS = 2048
+LAST_WORDS = timedelta(seconds=2)
+"""a loaded machine delivers iopub's messages late; their order is kept"""
 KEPT_SERVER_ENDS = 64
 
 
@@ -49,6 +55,8 @@ class Correlator:
         self._cases: dict[str, Case] = {}
         self._due: dict[str, float] = {}
         self._handles: dict[str, int] = {}
+        self._sessions: dict[str, Session] = {}
+        self._exits: dict[ProcessKey, list[ExitLearned]] = {}
         self._log: deque[LogRecord] = deque(maxlen=KEPT_LOG_RECORDS)
         self._down: dict[str, SourceState] = {}
         self._lost: deque[SourceLost] = deque(maxlen=64)
@@ -62,6 +70,9 @@ class Correlator:
         """A case from a death and all that is known already. now: monotonic seconds."""
         case = self._new_case(death, uuid).model_copy(update={"memory": memory, "cgroup": cgroup})
         self._add(case, due=now + self._settle_s, handle=death.handle)
+        self._sessions[uuid] = death.session
+        for learned in self._exits.pop(case.process.key, ()):
+            self._join_exit(uuid, learned)
         for record in self._log:
             self._join_log(case.uuid, record)
         for key, end in self._server_ends.items():
@@ -105,6 +116,7 @@ class Correlator:
     def close(self, uuid: str) -> None:
         del self._cases[uuid], self._due[uuid]
         self._handles.pop(uuid, None)
+        self._sessions.pop(uuid, None)
 
     def open_cases(self) -> list[str]:
         return list(self._cases)
@@ -118,10 +130,10 @@ class Correlator:
                 self._log.append(fact)
                 return self._each(self._join_log, fact)
             case ExitLearned():
-                return self._each(self._join_exit, fact) | self._exit_of_server(fact)
+                return self._exit_learned(fact)
             case FileRemoved():
                 return self._each(self._join_removal, fact)
-            case ShutdownAnnounced() | KernelStatus():
+            case KernelStatus() | CellStarted() | CellFailed() | ShutdownAnnounced():
                 return self._each(self._join_session, fact)
             case SourceState():
                 self._source_state(fact)
@@ -158,6 +170,15 @@ class Correlator:
             return {}
         return {"died_at": record.at, "died_at_uncertainty_s": CLOCK_SLACK.total_seconds()}
 
+    def _exit_learned(self, learned: ExitLearned) -> set[str]:
+        """Some accounts are told before the pidfd wakes: they wait for their death."""
+        changed = self._each(self._join_exit, learned) | self._exit_of_server(learned)
+        if not changed:
+            while len(self._exits) >= KEPT_EXITS:
+                del self._exits[next(iter(self._exits))]
+            self._exits.setdefault(learned.key, []).append(learned)
+        return changed
+
     def _join_exit(self, uuid: str, learned: ExitLearned) -> bool:
         case = self._cases[uuid]
         if case.process.key != learned.key:
@@ -165,11 +186,13 @@ class Correlator:
         changes: dict[str, object] = {}
         if learned.reading is not None and learned.reading not in case.readings:
             changes["readings"] = (*case.readings, learned.reading)
+            if learned.reading.how is ExitHow.PROC_CONNECTOR and case.observed:
+                changes["died_at"] = min(case.died_at, learned.reading.at)
         if learned.peak is not None:
             peaks = _merge(case.memory.peaks, (learned.peak,))
             changes["memory"] = case.memory.model_copy(update={"peaks": peaks})
         self._change(uuid, **changes)
-        return bool(changes)
+        return True
 
     def _join_removal(self, uuid: str, removed: FileRemoved) -> bool:
         if self._handles.get(uuid) != removed.handle or self._cases[uuid].file_removed:
@@ -178,15 +201,17 @@ class Correlator:
         return True
 
     def _join_session(self, uuid: str, fact: SessionFact) -> bool:
-        """Last words that were delivered late; a new life's `starting` is not among them."""
-        case = self._cases[uuid]
-        if self._handles.get(uuid) != fact.handle or fact in case.session:
-            return False
-        if fact.at > case.died_at + timedelta(milliseconds=200) or case.succession:
+        """Last words that were delivered late: what came before a new life's `starting`."""
+        case, session = self._cases[uuid], self._sessions.get(uuid)
+        if session is None or self._handles.get(uuid) != fact.handle:
             return False
         if isinstance(fact, KernelStatus) and fact.state == "starting":
+            del self._sessions[uuid]
             return False
-        self._change(uuid, session=(*case.session, fact))
+        if case.succession is not None or fact.at - case.died_at > LAST_WORDS:
+            return False
+        session = self._sessions[uuid] = session.heard_of(fact)
+        self._change(uuid, **_said(session))
         return True
 
     def _join_successor(self, uuid: str, successor: Successor) -> bool:
@@ -250,11 +275,8 @@ class Correlator:
             detected_at=death.ended.detected_at,
             watched_since=life.watched_since,
             readings=death.ended.readings,
-            session=tuple(f for f in session.facts if not isinstance(f, ListenState)),
             answered=death.answered,
-            busy=session.busy if session.listening or session.heard else None,
-            last_cell=session.last_cell,
-        )
+        ).model_copy(update=_said(session))
         return case.model_copy(update={"blind": (*_own_blind(death), *self._blind_for(case))})
 
     def _blind_for(self, case: Case) -> tuple[Blind, ...]:
@@ -282,6 +304,15 @@ class Correlator:
         if changes:
             self._cases[uuid] = self._cases[uuid].model_copy(update=changes)
         return self._cases[uuid]
+
+
+def _said(session: Session) -> dict[str, object]:
+    """The fields of a case that a session fills."""
+    return {
+        "session": tuple(f for f in session.facts if not isinstance(f, ListenState)),
+        "busy": session.busy,
+        "last_cell": session.last_cell,
+    }
 
 
 def names(case: Case, record: LogRecord) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import TESTIFIES, disagreement, exit_of, headroom, is_blind
+from kerneld.model.evidence import disagreement, exit_of, headroom, is_blind
 from kerneld.model.facts import Blind
 from kerneld.model.verdict import Alternative, Evidence, Judgement, Verdict
 from kerneld.model.vocabulary import Category, Cause, Confidence, ExitHow, Scope
@@ -87,7 +87,7 @@ def _alternatives(winner: _Theory, theories: list[_Theory]) -> Iterable[Alternat
 
 
 def _completed(case: Case, winner: _Theory, clash: str | None) -> Verdict:
-    """The verdict with what its rule wanted to see and could not, and the accounts that clash."""
+    """The verdict with all that could not be seen, and the accounts that clash."""
     verdict = winner.verdict
     blind = {b.source: b for b in (*verdict.blind, *_blindness(case, winner.rule.NEEDS))}
     against = verdict.against
@@ -97,7 +97,7 @@ def _completed(case: Case, winner: _Theory, clash: str | None) -> Verdict:
 
 
 def _blindness(case: Case, needs: tuple[str, ...]) -> Iterable[Blind]:
-    yield from (b for b in case.blind if TESTIFIES.get(b.source, b.source) in needs)
+    yield from case.blind
     for source, reason in _absent(case):
         if source in needs and not is_blind(case, source):
             yield Blind(source=source, reason=reason)

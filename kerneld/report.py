@@ -21,10 +21,17 @@ from kerneld.model.incident import (
 )
 from kerneld.model.story import timeline
 from kerneld.model.verdict import Judgement
-from kerneld.model.vocabulary import PeakHow, Scope, State
+from kerneld.model.vocabulary import Cause, PeakHow, Scope, State
 
 FAULT_KINDS = ("segfault", "gpf", "invalid_opcode", "int3", "divide_error", "bus_error", "seccomp")
 BYSTANDERS = 10
+
+
+def _caused_by(case: Case, cause: Cause) -> str | None:
+    """The incident that this end followed from: its server's, where that killed it."""
+    if cause is Cause.PARENT_DIED and case.server_end is not None:
+        return case.server_end.uuid
+    return case.caused_by
 
 
 def build_incident(
@@ -57,7 +64,7 @@ def build_incident(
         detected_at=case.detected_at,
         recorded_at=recorded_at,
         settled_at=settled_at,
-        caused_by=case.caused_by,
+        caused_by=_caused_by(case, judgement.verdict.cause),
         host=case.host,
         kernel=_kernel(case),
         process=_process(case),

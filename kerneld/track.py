@@ -7,6 +7,7 @@ ancestor is a fork of it (a worker); one with another command line makes that an
 
 import re
 import uuid
+from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -87,7 +88,8 @@ class _File:
     problem: str = ""
     listening: bool = False
     lives: dict[ProcessKey, _Life] = field(default_factory=dict)
-    kernel_pids: list[int] = field(default_factory=list)
+    confirmed_pids: deque[int] = field(default_factory=lambda: deque(maxlen=8))
+    ended_kernels: int = 0
     session: Session = field(default_factory=Session)
     empty_since: datetime | None = None
 
@@ -150,10 +152,10 @@ class Tracker:
         if known is not None:
             moves.effects.append(CloseFd(seen.pidfd))
             known.seen = seen
-            known.role = self._role_of(seen, file)
+            known.role = self._role_of(seen, file, moves)
         else:
             moves.effects.append(WatchExit(process.key, seen.pidfd))
-            known = _Life(seen, self._role_of(seen, file), seen.at)
+            known = _Life(seen, self._role_of(seen, file, moves), seen.at)
             file.lives[process.key] = known
             self._handle_of[process.key] = seen.handle
         if seen.server is not None:
@@ -172,11 +174,11 @@ class Tracker:
             moves.effects.append(SampleMemory(changed.process))
             moves.tracked.append(self._tracked(life, file))
 
-    def _role_of(self, seen: ProcessSeen, file: _File) -> str:
+    def _role_of(self, seen: ProcessSeen, file: _File, moves: Moves) -> str:
         """The role of a process among those that name its file; ancestors may become wrappers."""
         if seen.orphaned_fork:
             return WORKER_ROLE
-        if seen.process.pgid in file.kernel_pids and seen.process.pgid != seen.process.pid:
+        if seen.process.pgid in file.confirmed_pids and seen.process.pgid != seen.process.pid:
             return WORKER_ROLE
         ancestors = [life for life in file.lives.values() if life.pid in seen.parents]
         if any(
@@ -186,6 +188,8 @@ class Tracker:
             return WORKER_ROLE
         for life in ancestors:
             life.role = WRAPPER_ROLE
+            moves.effects.append(ForgetMemory(life.seen.process.key))
+            moves.gone.append(life.seen.process.key)
         return KERNEL_ROLE
 
     def _kernel_seen(self, life: _Life, file: _File, moves: Moves) -> None:
@@ -193,11 +197,9 @@ class Tracker:
         moves.effects.append(SampleMemory(life.seen.process))
         if file.connection is not None:
             moves.effects.append(ProbePorts(life.seen.process.key, file.connection))
-        others = [o for o in file.kernel_pids if o != life.pid]
-        if life.pid not in file.kernel_pids:
-            file.kernel_pids = [*file.kernel_pids[-7:], life.pid]
+        if life.watched_since == life.seen.at:
             file.session = Session(listening=file.session.listening)
-            if others:
+            if file.ended_kernels:
                 started_at = life.seen.process.started_at
                 moves.successors.append(Successor(started_at, kernel.id, life.pid))
         moves.tracked.append(self._tracked(life, file))
@@ -235,6 +237,7 @@ class Tracker:
 
     def _kernel_ended(self, life: _Life, file: _File, ended: ProcessEnded, moves: Moves) -> None:
         handle = life.seen.handle
+        file.ended_kernels += 1
         moves.effects.append(WatchFile(handle))
         moves.deaths.append(
             Death(
@@ -287,6 +290,7 @@ class Tracker:
             moves.effects.append(ForgetMemory(heard.key))
             return
         life.confirmed = True
+        file.confirmed_pids.append(life.pid)
         life.role = KERNEL_ROLE
         moves.tracked.append(self._tracked(life, file))
         if not life.seen.process.same_network_namespace:

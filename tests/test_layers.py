@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"model"},
     "diagnose": {"model", "rules"},
     "advise": {"model", "advice"},
-    "discover": {"model", "errors", "parse", "proc", "sources"},
+    "discover": {".", "model", "errors", "parse", "proc", "sources"},
     "sources": {".", "model", "errors", "parse", "proc"},
     "reader": {".", "model", "errors", "parse"},
     "store": {".", "model", "errors"},
@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "notify": {"model", "errors", "config", "store", "outputs"},
     "web": {".", "model", "errors", "config", "store", "outputs"},
     "daemon": {
-        "model", "errors", "config", "parse", "privacy", "proc", "rules", "track", "correlate",
+        ".", "model", "errors", "config", "parse", "privacy", "proc", "rules", "track", "correlate",
         "report", "diagnose", "advise", "discover", "sources", "store", "live", "doctor", "outputs",
     },
 }  # fmt: skip

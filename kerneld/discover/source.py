@@ -15,7 +15,7 @@ from kerneld.model.effects import Effect, FindListener, ProbePorts, ReleaseFile,
 from kerneld.model.facts import PortsHeard, ProcessChanged, ProcessSeen, SourceState
 from kerneld.model.process import Process
 from kerneld.proc.net import find_listener, listens
-from kerneld.proc.process import list_pids, read_argv
+from kerneld.proc.process import list_pids, read_argv, read_cgroups
 from kerneld.sources.source import Mailbox, Outlet
 
 SCAN_S = 1.0
@@ -30,7 +30,6 @@ UNREAD_GIVES_UP_S = 30.0
 REMOVAL_POLL_S = 0.05
 REMOVAL_WATCH_S = 15.0
 FOLDERS_S = 30.0
-LOOK_AGAIN_S = 10.0
 
 
 class DiscoverySource:
@@ -53,8 +52,7 @@ class DiscoverySource:
         self._unread: dict[int, tuple[int, float]] = {}
         self._removals: dict[int, float] = {}
         self._find_at = 0.0
-        self._processes: dict[int, Process] = {}
-        self._again_at = 0.0
+        self._processes: dict[int, tuple[Process, bytes]] = {}
         self._bare: dict[int, Named] = {}
         self._per_user: Counter[int] = Counter()
         self._folders_at = float("-inf")
@@ -95,6 +93,7 @@ class DiscoverySource:
                     self._look(outlet)
                     scan_at = time.monotonic() + self._scan_pause()
                 self._look_at_files(outlet)
+                self._look_at_known(outlet)
                 self._probe(outlet)
                 self._find_listeners(outlet)
                 self._look_for_removals(outlet)
@@ -135,13 +134,15 @@ class DiscoverySource:
             else:
                 self._tell(named, outlet)
         self._look_for_folders()
-        if time.monotonic() < self._again_at:
-            return
-        self._again_at = time.monotonic() + LOOK_AGAIN_S
-        living = set(list_pids(self._door.proc_root))
-        self._processes = {pid: p for pid, p in self._processes.items() if pid in living}
-        for pid in list(self._processes):
-            self._look_again(pid, outlet)
+
+    def _look_at_known(self, outlet: Outlet) -> None:
+        """Managers move a process into its cgroup after it began; its path is cheap to compare."""
+        for pid, (process, groups) in list(self._processes.items()):
+            now = read_cgroups(pid, proc_root=self._door.proc_root)
+            if not now:
+                del self._processes[pid]
+            elif now != groups:
+                self._look_again(process, now, outlet)
 
     def _tell(self, named: Named, outlet: Outlet) -> None:
         seen = see(named, self._door, self._number)
@@ -149,21 +150,23 @@ class DiscoverySource:
             self._scan.forget(named.pid)
             return
         self._watch_folders_of(seen)
-        self._processes[named.pid] = seen.process
+        groups = read_cgroups(named.pid, proc_root=self._door.proc_root)
+        self._processes[named.pid] = (seen.process, groups)
         outlet.emit(seen)
         self._unread[named.pid] = (seen.handle, time.monotonic())
         self._open(seen.handle, outlet)
 
-    def _look_again(self, pid: int, outlet: Outlet) -> None:
-        """Managers move a process into its cgroup, and set its limits, after it began."""
-        before, pinned = self._processes[pid], pin(pid, self._door)
+    def _look_again(self, before: Process, groups: bytes, outlet: Outlet) -> None:
+        """A known process with its limits as they are now."""
+        pinned = pin(before.pid, self._door)
         if pinned is None:
             return
         process, pidfd = pinned
         os.close(pidfd)
-        if process.key == before.key and process != before:
-            self._processes[pid] = process
-            outlet.emit(ProcessChanged(datetime.now(UTC), process))
+        if process.key == before.key:
+            self._processes[before.pid] = (process, groups)
+            if process != before:
+                outlet.emit(ProcessChanged(datetime.now(UTC), process))
 
     def _number(self, process: Process, path: str) -> tuple[int, str]:
         """The file's number, and why it will not be opened ("" if it may be)."""
@@ -203,7 +206,8 @@ class DiscoverySource:
                 del self._probes[pid]
                 continue
             if heard:
-                self._look_again(pid, outlet)
+                if pid in self._processes:
+                    self._look_again(*self._processes[pid], outlet)
                 outlet.emit(PortsHeard(datetime.now(UTC), order.key))
             if heard or now - since > PROBE_GIVES_UP_S:
                 del self._probes[pid]

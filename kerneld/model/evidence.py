@@ -67,10 +67,19 @@ _PEAK_ORDER = tuple(PeakHow)
 
 def best_peak(case: Case) -> PeakReading | None:
     """The best account of the peak; among equals the largest."""
-    peaks = case.memory.peaks
+    told = oom_line(case)
+    peaks = [*case.memory.peaks, *([] if told is None else _oom_peak(told.event))]
     if not peaks:
         return None
     return min(peaks, key=lambda p: (_PEAK_ORDER.index(PeakHow(p.how)), -p.peak_bytes))
+
+
+def _oom_peak(event: LogEvent) -> list[PeakReading]:
+    """What the victim held when Linux chose it: the sum of the three parts that its line prints."""
+    parts = (event.anon_rss_kb, event.file_rss_kb, event.shmem_rss_kb)
+    if event.anon_rss_kb is None:
+        return []
+    return [PeakReading(how=PeakHow.OOM_LINE, peak_bytes=sum(p or 0 for p in parts) * 1024)]
 
 
 def tightest_limit(case: Case) -> Limit | None:

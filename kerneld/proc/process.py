@@ -116,6 +116,11 @@ def read_argv(pid: int, *, proc_root: str = "/proc") -> list[str]:
     return parse_argv(_read(f"{proc_root}/{pid}/cmdline", MAX_ARGV_BYTES))
 
 
+def read_cgroups(pid: int, *, proc_root: str = "/proc") -> bytes:
+    """Its cgroups as Linux writes them, to be compared; empty when it is gone."""
+    return _read(f"{proc_root}/{pid}/cgroup")
+
+
 def list_pids(proc_root: str = "/proc") -> list[int]:
     """Every process, unsorted: 0.1 ms a hundred."""
     return [int(name) for name in os.listdir(proc_root) if name.isdigit()]

@@ -148,9 +148,10 @@ class MemorySource:
             self._forget(effect.key)
 
     def _begin(self, process: Process) -> None:
-        if process.key in self._tracks:
-            return
         now_s = boot_seconds()
+        if process.key in self._tracks:
+            self._move(self._tracks[process.key], process, now_s)
+            return
         cgroup = self._join_cgroup(process, now_s)
         memory = None
         try:
@@ -164,6 +165,14 @@ class MemorySource:
             track.slow_due_s += process.pid % SLOW_REST_S  # spread, so no second looks at all of them
             track.status_due_s += process.pid % STATUS_REST_S
             self._living.append(track)
+
+    def _move(self, track: Track, process: Process, now_s: float) -> None:
+        """A known process may have been put into another cgroup since."""
+        location, before = process.cgroup, track.cgroup
+        if location is None or self._cgroups.get((location.version, location.path)) is before:
+            return
+        track.cgroup = self._join_cgroup(process, now_s)
+        self._leave_cgroup(before)
 
     def _join_cgroup(self, process: Process, now_s: float) -> CgroupHistory | None:
         location = process.cgroup
@@ -186,12 +195,15 @@ class MemorySource:
             return
         track.close()
         self._living = [other for other in self._living if other is not track]
-        if track.cgroup is None:
+        self._leave_cgroup(track.cgroup)
+
+    def _leave_cgroup(self, cgroup: CgroupHistory | None) -> None:
+        if cgroup is None:
             return
-        track.cgroup.members -= 1
-        if track.cgroup.members == 0:
-            self._cgroups = {n: c for n, c in self._cgroups.items() if c is not track.cgroup}
-            track.cgroup.close()
+        cgroup.members -= 1
+        if cgroup.members == 0:
+            self._cgroups = {n: c for n, c in self._cgroups.items() if c is not cgroup}
+            cgroup.close()
 
     # ------------------------------------------------------------------ the owner's questions
 
