@@ -73,7 +73,8 @@ TGID_OFFSET = PID_OFFSET + 4
 class ListenReply:
     """What Linux answers to whoever asks for events. code: an errno, 0 for yes.
 
-    All listeners hear it: number is the request's own.
+    All listeners hear it: number is the request's own. It travels as `ack`, which Linux answers
+    with one more; `seq` it overwrites with a count of its own (drivers/connector/cn_proc.c).
     """
 
     code: int
@@ -98,10 +99,10 @@ class LeaderExited:
     monotonic_ns: int
 
 
-def connector_request(operation: int, number: int) -> bytes:
+def connector_request(operation: int, number: int = 0) -> bytes:
     """The body that asks the proc connector to begin (1) or to end (2)."""
     body = struct.pack("=I", operation)
-    return _CN_MSG.pack(CN_IDX_PROC, CN_VAL_PROC, number, 0, len(body), 0) + body
+    return _CN_MSG.pack(CN_IDX_PROC, CN_VAL_PROC, 0, number, len(body), 0) + body
 
 
 def parse_proc_event(payload: bytes) -> ListenReply | Executed | LeaderExited | None:
@@ -110,13 +111,13 @@ def parse_proc_event(payload: bytes) -> ListenReply | Executed | LeaderExited | 
     data_at = event_at + _EVENT.size
     if len(payload) < data_at + _EXIT.size:
         return None
-    index, value, number = struct.unpack_from("=III", payload)
+    index, value, _seq, ack, _size, _flags = _CN_MSG.unpack_from(payload)
     if (index, value) != (CN_IDX_PROC, CN_VAL_PROC):
         return None
     what, _cpu, monotonic_ns = _EVENT.unpack_from(payload, event_at)
     first, second, status_raw = _EXIT.unpack_from(payload, data_at)
     if what == PROC_EVENT_NONE:
-        return ListenReply(first, number)
+        return ListenReply(first, ack - 1)
     if what == PROC_EVENT_EXEC:
         return Executed()
     if what == PROC_EVENT_EXIT and first == second:

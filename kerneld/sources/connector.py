@@ -254,7 +254,7 @@ def _unavailable(code: int | None) -> SourceUnavailable:
 def _end(sock: socket.socket) -> None:
     """Older Linux goes on making events for a listener that left without a word."""
     try:
-        send_request(sock, NLMSG_DONE, connector_request(_END, _port(sock)))
+        send_request(sock, NLMSG_DONE, connector_request(_END))
     except OSError:
         pass
     sock.close()
