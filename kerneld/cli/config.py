@@ -25,7 +25,9 @@ def command(
     config_file: Configuration = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show every setting with the value that holds and where it comes from; check a file.
+    """Show every setting and where it comes from.
+
+    The value that holds, and the file it stands in, or `default`.
 
     `check` reads FILE, or the usual one, and says what is wrong in it; its exit status is 78 then.
     `path` prints where the configuration is looked for.

@@ -11,6 +11,7 @@ from kerneld.cli.asking import (
     Form,
     Since,
     Until,
+    every,
     form_of,
     moment,
 )
@@ -50,7 +51,7 @@ def command(
     --redact takes out the names of users and hosts, the homes in paths and all code, and leaves
     what the verdict needs: such a file can go into a bug report. Read it before you send it.
 
-    \\b
+    \b
     Examples:
       kerneld export 43 --case --redact > wrong-verdict.json
       kerneld export --since 30d --csv > november.csv
@@ -70,7 +71,7 @@ def command(
     query = Query(since=moment(since, "--since"), until=moment(until, "--until"), all=everything)
     alone = whole_case and len(refs or []) == 1
     with reading(db) as store:
-        found = [store.get(ref) for ref in refs] if refs else store.find(query)
+        found = [store.get(ref) for ref in refs] if refs else every(store, query)
         records = _records(store, found, eyes(config_file), whole_case=whole_case, redacted=redacted)
         first = next(records, None)
         if first is None:

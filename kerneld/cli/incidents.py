@@ -22,13 +22,14 @@ from kerneld.cli.asking import (
     OfUser,
     Since,
     Until,
+    every,
     form_of,
     moment,
 )
 from kerneld.cli.options import AsJson, Configuration, Database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from kerneld.cli.reading import Eyes
     from kerneld.model.incident import Incident
@@ -102,44 +103,54 @@ def command(
 def _answer(
     query: "Query", form: Form, *, follow: bool, db: Path | None, config_file: Path | None
 ) -> None:
+    from itertools import chain
+
     from kerneld.cli.reading import eyes, reading
-    from kerneld.cli.terminal import say, view
+    from kerneld.cli.terminal import say
     from kerneld.errors import NothingFound
-    from kerneld.model.vocabulary import State
     from kerneld.outputs import csv
-    from kerneld.outputs.incidents import followed_line
 
     # a table shows no code: it needs no configuration to know what this reader may see
     seen = eyes(config_file) if form != "text" or config_file else None
     with reading(db) as store:
         cursor = store.cursor()
-        found = store.find(query)
-        if form == "csv" and (found or follow):
+        is_bounded = query.limit is not None or query.reverse
+        found = iter(store.find(query) if is_bounded else every(store, query))
+        first = next(found, None)
+        if form == "csv" and (first or follow):
             say(csv.header())
-        if found or form == "json":
-            say(_told(found, form, seen))
-        if not found and not follow:
+        if first or form == "json":
+            say(_told(chain([first] if first else [], found), form, seen))
+        if not first and not follow:
             raise NothingFound("no incident fits; --all counts ends that were asked for, too")
-        gc.enable()
-        known = {incident.uuid for incident in found if incident.state is State.SETTLED}
-        while follow:
-            news, cursor = store.changed_since(cursor)
-            settled = [incident for incident in news if incident.uuid not in known]
-            for incident in _that_fit(store, query, settled):
-                say(
-                    followed_line(incident, view()) if form == "text" else _told([incident], form, seen)
-                )
-            time.sleep(PACE_S)
+        if follow:
+            _follow(store, query, form, seen, cursor=cursor)
 
 
-def _told(found: "list[Incident]", form: Form, seen: "Eyes | None") -> "Iterator[str]":
+def _follow(store: "Store", query: "Query", form: Form, seen: "Eyes | None", *, cursor: int) -> None:
+    """For ever: what settles after the cursor and fits, a line each."""
+    from kerneld.cli.terminal import say, view
+    from kerneld.outputs.incidents import followed_line
+
+    gc.enable()
+    while True:
+        settled, cursor = store.changed_since(cursor)
+        for incident in _that_fit(store, query, settled):
+            if form == "text":
+                say(followed_line(incident, view()))
+            else:
+                say(_told([incident], form, seen))
+        time.sleep(PACE_S)
+
+
+def _told(found: "Iterable[Incident]", form: Form, seen: "Eyes | None") -> "Iterator[str]":
     """A list in its form; the header of CSV was told before."""
     from kerneld.cli.terminal import view
     from kerneld.outputs import csv, json
     from kerneld.outputs.incidents import incidents_table
 
     if form == "text":
-        yield incidents_table(found, view())
+        yield incidents_table([*found], view())
         return
     shown = (seen(incident, incident.user.uid) if seen else incident for incident in found)
     if form == "json":

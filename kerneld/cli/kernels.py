@@ -19,9 +19,10 @@ def command(
     db: Database = None,
     config_file: Configuration = None,
 ) -> None:
-    """List the kernels that live now: state, memory, limit, growth, the running cell.
+    """List the kernels that live now.
 
-    The one that holds most is last, nearest to the prompt.
+    With their state, memory, limit and growth, and for how long a cell runs. The one that holds
+    most is last, nearest to the prompt.
 
     \b
     Examples:

@@ -14,7 +14,7 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     yes: Annotated[
         bool,
-        typer.Option("--yes", help="Delete by age even where more than 10 % would go."),
+        typer.Option("--yes", help="Delete by age even where more than a tenth would go."),
     ] = False,
     as_json: AsJson = False,
     db: Database = None,
@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Delete what the settings under [retention] no longer keep.
 
-    The recorder does so by itself. A prune by age that would take more than 10 % deletes nothing
+    The recorder does so by itself. A prune by age that would take more than a tenth deletes nothing
     until --yes, because clocks jump; limits of count and size always hold.
 
     \b

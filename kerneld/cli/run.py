@@ -14,11 +14,12 @@ def command(
         bool, typer.Option("--force", help="Start beside a system-wide recorder.")
     ] = False,
 ) -> None:
-    """Record in the foreground, as a service manager wants it.
+    """Record, in the foreground.
 
-    Says one line on stderr when it is ready, and on a terminal one line for each incident as it
-    settles. As root it watches the whole machine, else the kernels of the user who starts it.
-    It ends on SIGTERM and SIGINT, and keeps what it had not finished for the next start.
+    As a service manager wants it: says one line on stderr when it is ready, and on a terminal one
+    line for each incident as it settles. As root it watches the whole machine, else the kernels
+    of the user who starts it. It ends on SIGTERM and SIGINT, and keeps what it had not finished
+    for the next start.
 
     \b
     Examples:

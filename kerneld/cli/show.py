@@ -15,7 +15,7 @@ def command(
     db: Database = None,
     config_file: Configuration = None,
 ) -> None:
-    """Tell the whole story of one incident: what happened, the proof, what to do.
+    """Tell the whole story of one incident.
 
     First what killed it and the numbers, then the memory before the death, the cell with the
     guilty line marked, the stack, what to do about it; last what proves it, what speaks against

@@ -20,6 +20,7 @@ from kerneld.cli.main import VERBS
 from kerneld.cli.when import parse_when
 from kerneld.errors import UsageError
 from kerneld.live import LiveWriter
+from kerneld.model.base import iso
 from kerneld.model.incident import Incident, UserPart
 from kerneld.model.living import DaemonState, LivingState
 from kerneld.model.process import ProcessKey
@@ -173,6 +174,20 @@ def test_the_list_is_newest_last_and_leaves_out_what_was_asked_for(folder: Path)
     assert "4" in ids("--all")
     assert ids("--until", "2026-11-19") == ["1"]
     assert ids("--since", "2026-11-21T14:00Z") == ["3", "5"]
+
+
+def test_a_large_store_is_told_whole_and_in_order(tmp_path: Path) -> None:
+    """More than is held at once, bursts at one moment and gaps of years among them."""
+    moments = [DIED] * 1200 + [DIED - timedelta(days=3000)]
+    moments += [DIED + timedelta(seconds=number) for number in range(700)]
+    database = tmp_path / "k.db"
+    ends = [(incident(n, died_at=at), None) for n, at in enumerate(moments)]
+    with Store.open(database) as store:
+        store.save_all(ends)
+    told = kerneld("incidents", "--jsonl", "--db", database).stdout
+    rows = [json.loads(line) for line in told.splitlines()]
+    assert [row["died_at"] for row in rows] == [iso(at) for at in sorted(moments)]
+    assert {row["uuid"] for row in rows} == {end.uuid for end, _ in ends}
 
 
 def test_code_of_others_is_not_shown_to_an_admin_unasked(folder: Path) -> None:
