@@ -1,10 +1,10 @@
 """The discovery thread: scans, folders, ports and removals into facts about who lives."""
 
+import logging
 import os
 import pwd
 import select
 import time
-from collections import Counter
 from datetime import UTC, datetime
 
 from kerneld.discover.candidates import Door, pin, see
@@ -17,6 +17,8 @@ from kerneld.model.process import Process
 from kerneld.proc.net import find_listener, listens
 from kerneld.proc.process import list_pids, read_argv, read_cgroups
 from kerneld.sources.source import Mailbox, Outlet
+
+log = logging.getLogger(__name__)
 
 SCAN_S = 1.0
 """without the proc connector; a scan lists /proc and reads only what is new"""
@@ -54,7 +56,7 @@ class DiscoverySource:
         self._find_at = 0.0
         self._processes: dict[int, tuple[Process, bytes]] = {}
         self._bare: dict[int, Named] = {}
-        self._per_user: Counter[int] = Counter()
+        self._crowded: set[int] = set()
         self._folders_at = float("-inf")
         self._hinted_at = float("-inf")
         self._hint = False
@@ -145,7 +147,8 @@ class DiscoverySource:
                 self._look_again(process, now, outlet)
 
     def _tell(self, named: Named, outlet: Outlet) -> None:
-        seen = see(named, self._door, self._number)
+        crowded = self._is_one_too_many(named.pid)
+        seen = None if crowded else see(named, self._door, self._number)
         if seen is None:
             self._scan.forget(named.pid)
             return
@@ -170,16 +173,27 @@ class DiscoverySource:
 
     def _number(self, process: Process, path: str) -> tuple[int, str]:
         """The file's number, and why it will not be opened ("" if it may be)."""
-        new = not self._table.known(process.uid, path)
-        if new and self._per_user[process.uid] >= self._max_per_user:
-            path = f"beyond {self._max_per_user} kernels of uid {process.uid}"
         handle = self._table.number(process.uid, path)
-        self._per_user[process.uid] += new
         if not path.startswith("/"):
             self._table.deny(handle, "its path is not known here")
         elif not self._same_mounts(process.pid):
             self._table.deny(handle, "it lies in another mount namespace")
         return handle, self._table.problem(handle)
+
+    def _is_one_too_many(self, pid: int) -> bool:
+        """Nobody fills the machine's table of descriptors: a user has so many kernels, and no more."""
+        try:
+            uid = os.stat(f"{self._door.proc_root}/{pid}").st_uid
+        except OSError:
+            return False
+        if self._table.count(uid) < self._max_per_user:
+            return False
+        if uid not in self._crowded:
+            self._crowded.add(uid)
+            log.warning(
+                "uid %d has more than %d kernels: the rest is not watched", uid, self._max_per_user
+            )
+        return True
 
     def _same_mounts(self, pid: int) -> bool:
         """Whether a path means the same file to this process and to kerneld."""
