@@ -30,6 +30,7 @@ from kerneld.model.facts import (
     SourceLost,
     SourceState,
     Succession,
+    ThreadCrashed,
 )
 from kerneld.model.process import ProcessKey
 from kerneld.model.session import Session
@@ -41,6 +42,7 @@ NEIGHBOUR_WINDOW = timedelta(seconds=5)
 SERVER_MEMORY = timedelta(seconds=60)
 KEPT_LOG_RECORDS = 512
 KEPT_EXITS = 2048
+KEPT_CRASHES = 64
 LAST_WORDS = timedelta(seconds=2)
 """a loaded machine delivers iopub's messages late; their order is kept"""
 KEPT_SERVER_ENDS = 64
@@ -58,6 +60,7 @@ class Correlator:
         self._sessions: dict[str, Session] = {}
         self._exits: dict[ProcessKey, list[ExitLearned]] = {}
         self._log: deque[LogRecord] = deque(maxlen=KEPT_LOG_RECORDS)
+        self._crashes: deque[ThreadCrashed] = deque(maxlen=KEPT_CRASHES)
         self._down: dict[str, SourceState] = {}
         self._lost: deque[SourceLost] = deque(maxlen=64)
         self._server_ends: dict[ProcessKey, ServerEnd] = {}
@@ -127,8 +130,9 @@ class Correlator:
         """Join one fact to the open cases it belongs to; their uuids."""
         match fact:
             case LogRecord():
-                self._log.append(fact)
-                return self._each(self._join_log, fact)
+                return self._log_record(self._of_its_process(fact))
+            case ThreadCrashed():
+                return self._thread_crashed(fact)
             case ExitLearned():
                 return self._exit_learned(fact)
             case FileRemoved():
@@ -147,6 +151,28 @@ class Correlator:
     def _each(self, join: object, fact: object) -> set[str]:
         assert callable(join)
         return {uuid for uuid in list(self._cases) if join(uuid, fact)}
+
+    def _log_record(self, record: LogRecord) -> set[str]:
+        self._log.append(record)
+        return self._each(self._join_log, record)
+
+    def _of_its_process(self, record: LogRecord) -> LogRecord:
+        """A line that names a thread, with the process that Linux told of that thread."""
+        if record.tgid is not None or record.event.is_oom:
+            return record
+        for crash in self._crashes:
+            if _is_of_thread(record, crash):
+                return record.model_copy(update={"tgid": crash.key.pid})
+        return record
+
+    def _thread_crashed(self, crash: ThreadCrashed) -> set[str]:
+        self._crashes.append(crash)
+        found = [r for r in self._log if r.tgid is None and _is_of_thread(r, crash)]
+        changed: set[str] = set()
+        for record in found:
+            self._log.remove(record)
+            changed |= self._log_record(record.model_copy(update={"tgid": crash.key.pid}))
+        return changed
 
     def _join_log(self, uuid: str, record: LogRecord) -> bool:
         case = self._cases[uuid]
@@ -321,6 +347,11 @@ def names(case: Case, record: LogRecord) -> bool:
     if record.tgid is not None:
         return record.tgid == pid
     return record.event.pid == pid
+
+
+def _is_of_thread(record: LogRecord, crash: ThreadCrashed) -> bool:
+    same = record.event.pid == crash.tid and not record.event.is_oom
+    return same and abs(record.at - crash.at) <= CLOCK_SLACK
 
 
 def _is_same(one: LogRecord, other: LogRecord) -> bool:

@@ -361,6 +361,15 @@ class ExitLearned:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadCrashed:
+    """A thread of a watched process got a signal that dumps core: the log names it by its tid."""
+
+    at: Timestamp
+    key: ProcessKey
+    tid: int
+
+
+@dataclass(frozen=True, slots=True)
 class SourceState:
     """A source came up, or is down and says why and what mends it."""
 
@@ -396,6 +405,7 @@ Fact = (
     | PortsHeard
     | ProcessEnded
     | ExitLearned
+    | ThreadCrashed
     | LogRecord
     | KernelStatus
     | CellStarted

@@ -60,7 +60,8 @@ def attribute(kind: int, value: bytes) -> bytes:
 # ---------------------------------------------------------------- the proc connector
 
 CN_IDX_PROC = CN_VAL_PROC = 1
-PROC_EVENT_NONE, PROC_EVENT_EXEC, PROC_EVENT_EXIT = 0, 2, 0x80000000
+PROC_EVENT_NONE, PROC_EVENT_EXEC = 0, 2
+PROC_EVENT_COREDUMP, PROC_EVENT_EXIT = 0x40000000, 0x80000000
 _CN_MSG = struct.Struct("=IIIIHH")
 _EVENT = struct.Struct("=IIQ")
 _EXIT = struct.Struct("=iiI")
@@ -99,13 +100,21 @@ class LeaderExited:
     monotonic_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """A thread got a signal that dumps core, whether or not a core is written."""
+
+    tid: int
+    pid: int
+
+
 def connector_request(operation: int, number: int = 0) -> bytes:
     """The body that asks the proc connector to begin (1) or to end (2)."""
     body = struct.pack("=I", operation)
     return _CN_MSG.pack(CN_IDX_PROC, CN_VAL_PROC, 0, number, len(body), 0) + body
 
 
-def parse_proc_event(payload: bytes) -> ListenReply | Executed | LeaderExited | None:
+def parse_proc_event(payload: bytes) -> ListenReply | Executed | Crashed | LeaderExited | None:
     """One cn_msg; None for events that nobody asked for, threads' exits, and what is cut short."""
     event_at = _CN_MSG.size
     data_at = event_at + _EVENT.size
@@ -120,6 +129,8 @@ def parse_proc_event(payload: bytes) -> ListenReply | Executed | LeaderExited | 
         return ListenReply(first, ack - 1)
     if what == PROC_EVENT_EXEC:
         return Executed()
+    if what == PROC_EVENT_COREDUMP:
+        return Crashed(first, second)
     if what == PROC_EVENT_EXIT and first == second:
         return LeaderExited(first, status_raw, monotonic_ns)
     return None

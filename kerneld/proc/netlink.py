@@ -14,6 +14,7 @@ from kerneld.parse.netlink import (
     GENL_ID_CTRL,
     NLMSG_ERROR,
     PID_OFFSET,
+    PROC_EVENT_COREDUMP,
     PROC_EVENT_EXEC,
     PROC_EVENT_EXIT,
     PROC_EVENT_NONE,
@@ -43,23 +44,22 @@ Instruction = tuple[int, int, int, int]
 
 
 def connector_filter(pids: Collection[int], *, execs: bool) -> list[Instruction]:
-    """Exits of these processes' main threads and, where asked for, every exec."""
-    exits = [
-        (_LOAD_WORD, 0, 0, PID_OFFSET),
-        (_COPY_TO_X, 0, 0, 0),
-        (_LOAD_WORD, 0, 0, TGID_OFFSET),
-        (_JUMP_EQUAL_X, 1, 0, 0),
-        _DROP,
-        *_accept_pids(pids),
-    ]
+    """Exits of these processes' main threads, crashes of any thread, and every exec if asked for."""
     wanted = PROC_EVENT_EXEC if execs else PROC_EVENT_EXIT
     return [
         (_LOAD_WORD, 0, 0, WHAT_OFFSET),
-        (_JUMP_EQUAL, 3, 0, socket.htonl(PROC_EVENT_EXIT)),
+        (_JUMP_EQUAL, 4, 0, socket.htonl(PROC_EVENT_EXIT)),
+        (_JUMP_EQUAL, 8, 0, socket.htonl(PROC_EVENT_COREDUMP)),
         (_JUMP_EQUAL, 1, 0, socket.htonl(wanted)),
         _DROP,
         _ACCEPT,
-        *exits,
+        (_LOAD_WORD, 0, 0, PID_OFFSET),
+        (_COPY_TO_X, 0, 0, 0),
+        (_LOAD_WORD, 0, 0, TGID_OFFSET),
+        (_JUMP_EQUAL_X, 2, 0, 0),
+        _DROP,
+        (_LOAD_WORD, 0, 0, TGID_OFFSET),
+        *_accept_pids(pids),
     ]
 
 

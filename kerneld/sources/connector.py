@@ -1,4 +1,4 @@
-"""Linux's proc connector into ExitLearned of watched processes, and a nudge for discovery at exec."""
+"""Linux's proc connector into exits and crashes of watched processes, and a nudge at every exec."""
 
 import errno
 import os
@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 from kerneld.errors import SourceUnavailable
 from kerneld.model.effects import Effect, WatchExit
-from kerneld.model.facts import ExitLearned, ExitReading, SourceLost, SourceState
+from kerneld.model.facts import ExitLearned, ExitReading, SourceLost, SourceState, ThreadCrashed
 from kerneld.model.vocabulary import ExitHow
 from kerneld.parse.netlink import (
     CN_IDX_PROC,
     NLMSG_DONE,
+    Crashed,
     Executed,
     LeaderExited,
     ListenReply,
@@ -180,6 +181,8 @@ class ConnectorSource:
                 execs += 1
             elif isinstance(event, LeaderExited):
                 self._exited(event, now_s)
+            elif isinstance(event, Crashed):
+                self._crashed(event, outlet)
         self._gate.saw(execs, now_s)
         if overflowed:
             reason = "its buffer was full: exits and new programs were missed"
@@ -196,6 +199,11 @@ class ConnectorSource:
             how=ExitHow.PROC_CONNECTOR, status_raw=event.status_raw, at=datetime.now(UTC) - age
         )
         self._leaders.claim(ExitLearned(key, reading), now_s)
+
+    def _crashed(self, event: Crashed, outlet: Outlet) -> None:
+        key = self._leaders.key_of(event.pid)
+        if key is not None:
+            outlet.emit(ThreadCrashed(datetime.now(UTC), key, event.tid))
 
     def _timeout_s(self) -> float:
         times = [t for t in (self._gate.next_s(), self._leaders.next_look_s()) if t is not None]
@@ -242,7 +250,7 @@ def _port(sock: socket.socket) -> int:
     return port
 
 
-def _event(message: Message) -> ListenReply | Executed | LeaderExited | None:
+def _event(message: Message) -> ListenReply | Executed | Crashed | LeaderExited | None:
     return parse_proc_event(message.payload) if message.kind == NLMSG_DONE else None
 
 

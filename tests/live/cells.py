@@ -24,6 +24,9 @@ SENT = "import time\ntime.sleep(0.3)\n"
 NULL_READ = SENT + "import ctypes\nctypes.string_at(0)"
 FATAL_CELLS = {
     "segfault": NULL_READ,
+    "thread-segfault": SENT
+    + "import ctypes, threading\nthread = threading.Thread(target=ctypes.string_at, args=(0,))\n"
+    + "thread.start()\nthread.join()",
     "abort": SENT + "import os\nos.abort()",
     "bus-error": BEYOND_THE_FILE,
     "exit-call": "exit()",

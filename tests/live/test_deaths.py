@@ -12,6 +12,7 @@ pytestmark = NEEDED
 # scenario, cause, exit signal, exit code
 FAULTS = [
     ("segfault", Cause.SEGFAULT, 11, None),
+    ("thread-segfault", Cause.SEGFAULT, 11, None),
     ("abort", Cause.ABORT, 6, None),
     ("bus-error", Cause.BUS_ERROR, 7, None),
     ("illegal-instruction", Cause.ILLEGAL_INSTRUCTION, 4, None),
@@ -108,7 +109,9 @@ def test_a_signal_read_from_the_process_itself_is_certain(
 
 
 @pytest.mark.parametrize("role", SEEING)
-@pytest.mark.parametrize("scenario", ["segfault", "wrapped", "bare", "headless-crash"])
+@pytest.mark.parametrize(
+    "scenario", ["segfault", "thread-segfault", "wrapped", "bare", "headless-crash"]
+)
 def test_a_segfault_names_the_faulting_object(report: Report, role: str, scenario: str) -> None:
     end = report.first(role, scenario)
     assert end.fault is not None, story(end)

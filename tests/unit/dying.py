@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kerneld.model.effects import WatchExit
-from kerneld.model.facts import ExitLearned, Fact, ProcessEnded, SourceState
+from kerneld.model.facts import ExitLearned, Fact, ProcessEnded, SourceState, ThreadCrashed
 from kerneld.model.process import ProcessKey
 from kerneld.parse.procfs import parse_stat
 from kerneld.proc.pidfd import open_pidfd, pidfd_inode
@@ -94,7 +94,10 @@ class Running:
         return fact
 
     def learned(self, timeout_s: float = DEADLINE_S) -> ExitLearned:
+        """The next account of an exit; that a thread crashed is told before it."""
         fact = self.next(timeout_s)
+        while isinstance(fact, ThreadCrashed):
+            fact = self.next(timeout_s)
         assert isinstance(fact, ExitLearned), fact
         return fact
 

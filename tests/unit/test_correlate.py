@@ -21,6 +21,7 @@ from kerneld.model.facts import (
     ShutdownAnnounced,
     SourceLost,
     SourceState,
+    ThreadCrashed,
 )
 from kerneld.model.living import TrackedLife
 from kerneld.model.process import CgroupLocation, Kernel, Process, ProcessKey, Server
@@ -179,3 +180,15 @@ def test_a_case_is_due_after_settle_s_or_when_hastened(correlator: Correlator) -
     assert correlator.due(1.0) == ["u"]
     correlator.close("u")
     assert correlator.open_cases() == []
+
+
+@pytest.mark.parametrize("line_first", [True, False], ids=["line first", "crash first"])
+def test_a_threads_line_joins_by_the_crash_that_linux_told(
+    correlator: Correlator, line_first: bool
+) -> None:
+    event = LogEvent(kind="segfault", pid=31, comm="worker", line="…")
+    facts = [LogRecord(at=NOW, event=event), ThreadCrashed(NOW, process(20).key, 31)]
+    opened(correlator)
+    for fact in facts if line_first else facts[::-1]:
+        correlator.feed(fact)
+    assert [r.tgid for r in correlator.case("u").log] == [20]
