@@ -16,7 +16,8 @@ from kerneld.model.wording import exit_quote, server_quote, story
 NEEDS = ("exit",)
 REFINES = frozenset({Cause.HARD_EXIT, Cause.STARTUP_FAILURE, Cause.KILLED})
 
-WINDOW = timedelta(seconds=3)
+WINDOW = timedelta(seconds=10)
+"""one second on a machine at rest; on one that thrashes, as when it killed the server, many"""
 SLACK = timedelta(seconds=0.5)
 
 
