@@ -99,9 +99,10 @@ def test_a_verdict_says_what_its_rule_needed_and_did_not_see() -> None:
     assert {b.source for b in verdict.blind} == {"kmsg", "cgroup", "iopub"}
 
 
-def test_a_verdict_is_silent_on_blindness_that_did_not_matter_to_it() -> None:
-    other = Blind(source="cgroup", reason="no permission")
-    assert diagnose(death(signal=11, blind=(other,))).verdict.blind == ()
+def test_a_verdict_tells_every_source_that_could_not_be_read() -> None:
+    """An unheard iopub costs no segfault its proof, and its reader the cell: it is told."""
+    deaf = Blind(source="iopub", reason="its sockets are another user's")
+    assert diagnose(death(signal=11, blind=(deaf,))).verdict.blind == (deaf,)
 
 
 def test_two_accounts_of_the_exit_that_differ_speak_against_the_verdict() -> None:
