@@ -8,6 +8,7 @@ Beside it: Jupyter's own poll, and the time to the settled verdict.
 
 import argparse
 import os
+import secrets
 import signal
 import socket
 import struct
@@ -17,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -88,8 +89,12 @@ class BenchKernel:
     """A real ipykernel, this process's own child."""
 
     def __init__(self, folder: Path, number: int) -> None:
-        name = folder / f"kernel-{os.getpid()}-{number}.json"
-        self.file, self.info = write_connection_file(str(name))
+        self._name = str(folder / f"kernel-{os.getpid()}-{number}.json")
+        self._start()
+
+    def _start(self) -> None:
+        key = secrets.token_hex(16).encode()
+        self.file, self.info = write_connection_file(self._name, key=key)
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", self.file]
         quiet = subprocess.DEVNULL
         self.process = subprocess.Popen(
@@ -98,7 +103,13 @@ class BenchKernel:
 
     def await_heard(self) -> None:
         """The daemon's reader has joined its iopub: it is watched in every respect."""
-        wait_for(lambda: connections_to(int(self.info["iopub_port"])) >= 1, 60, self.file)
+        wait_for(self._is_heard, 60, self.file)
+
+    def _is_heard(self) -> bool:
+        if self.process.poll() is not None:  # of many free ports chosen at once two may be the same
+            Path(self.file).unlink()
+            self._start()
+        return connections_to(int(self.info["iopub_port"])) >= 1
 
     def kill(self) -> int:
         """Ends by SIGKILL; the wall clock just before."""
@@ -106,39 +117,46 @@ class BenchKernel:
         sent_ns = time.time_ns()
         os.kill(self.process.pid, signal.SIGKILL)
         witness.wait_dead()
-        self.process.wait()
-        Path(self.file).unlink(missing_ok=True)
+        self.end()
         return sent_ns
 
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        Path(self.file).unlink(missing_ok=True)
 
-def started(folder: Path, numbers: range) -> list[BenchKernel]:
-    kernels = [BenchKernel(folder, number) for number in numbers]
-    for kernel in kernels:
-        kernel.await_heard()
-    return kernels
+
+@contextmanager
+def started(folder: Path, numbers: range) -> Iterator[list[BenchKernel]]:
+    with ExitStack() as ending:
+        kernels = []
+        for number in numbers:
+            kernels.append(BenchKernel(folder, number))
+            ending.callback(kernels[-1].end)
+        for kernel in kernels:
+            kernel.await_heard()
+        yield kernels
 
 
 @contextmanager
 def streaming(folder: Path, count: int) -> Iterator[None]:
-    kernels = started(folder, range(1_000_000, 1_000_000 + count))
-    clients = [KernelClient(Path(kernel.file)) for kernel in kernels]
-    for client in clients:
-        client.begin(STREAM)
-    try:
+    numbers = range(1_000_000, 1_000_000 + count)
+    with started(folder, numbers) as kernels, ExitStack() as closing:
+        for kernel in kernels:
+            client = KernelClient(Path(kernel.file))
+            closing.callback(client.close)
+            client.begin(STREAM)
         yield
-    finally:
-        for client, kernel in zip(clients, kernels, strict=True):
-            client.close()
-            kernel.kill()
 
 
 def deaths(folder: Path, count: int, gap_s: float) -> dict[int, int]:
     """Kill so many kernels one by one; pid -> wall clock ns before the signal."""
     sent: dict[int, int] = {}
     for first in range(0, count, BATCH):
-        for kernel in started(folder, range(first, min(first + BATCH, count))):
-            sent[kernel.process.pid] = kernel.kill()
-            threading.Event().wait(gap_s)
+        with started(folder, range(first, min(first + BATCH, count))) as kernels:
+            for kernel in kernels:
+                sent[kernel.process.pid] = kernel.kill()
+                threading.Event().wait(gap_s)
     return sent
 
 
@@ -181,12 +199,22 @@ def measure(daemon: Daemon, folder: Path, wanted: argparse.Namespace) -> None:
         report(label, sent, [end for end in daemon.ends() if end.died_at > began], witness)
 
 
+@contextmanager
+def scheduling_of_the_unit() -> Iterator[None]:
+    """What is started meanwhile has it, with all its threads and its reader."""
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--deaths", type=int, default=200, help="for each of the two conditions")
     parser.add_argument("--gap", type=float, default=0.05, help="seconds between two deaths")
     parser.add_argument(
-        "--fifo", action="store_true", help="the daemon at SCHED_FIFO, as its unit has it"
+        "--rr", action="store_true", help="the daemon at SCHED_RR 10, as its unit has it"
     )
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kerneld-bench-") as name:
@@ -194,10 +222,9 @@ def main() -> None:
         (folder / "run").mkdir()
         (folder / "tmp").mkdir()
         daemon = Daemon(Person(os.getuid(), folder))
-        daemon.start()
-        if wanted.fifo:
-            for thread in Path(f"/proc/{daemon.pid}/task").iterdir():
-                os.sched_setscheduler(int(thread.name), os.SCHED_FIFO, os.sched_param(1))
+        with scheduling_of_the_unit() if wanted.rr else nullcontext():
+            daemon.start()
+        print(f"scheduling {'SCHED_RR 10, as in the unit' if wanted.rr else 'default'}")
         try:
             measure(daemon, folder, wanted)
         finally:
