@@ -38,10 +38,8 @@ class Discovery(_Section):
 
 
 class Memory(_Section):
-    rest_hz: float = Field(1.0, ge=0.1, le=10)
-    """samples a second of a kernel at rest"""
     busy_hz: float = Field(10.0, ge=0.1, le=100)
-    """the same while it grows or nears a limit"""
+    """samples a second of a kernel that is busy, grows or nears a limit; at rest it is one"""
 
 
 class Iopub(_Section):
@@ -99,8 +97,18 @@ def default_mode(*, watches_everybody: bool) -> Mode:
     return Mode.SYSTEM if watches_everybody else Mode.USER
 
 
-def paths(mode: Mode, environ: Mapping[str, str], home: Path, *, database: Path | None = None) -> Paths:
-    """The service's places or the user's (XDG); a database elsewhere has its live.db beside it."""
+def paths(
+    mode: Mode,
+    environ: Mapping[str, str],
+    home: Path,
+    *,
+    database: Path | None = None,
+    host: str | None = None,
+) -> Paths:
+    """The service's places or the user's (XDG); a database elsewhere has its live.db beside it.
+
+    host: this machine's name, where the user's home is shared with others: each has its own folder.
+    """
     if mode is Mode.SYSTEM:
         usual = Paths(
             config=Path("/etc/kerneld/config.toml"),
@@ -109,7 +117,7 @@ def paths(mode: Mode, environ: Mapping[str, str], home: Path, *, database: Path 
             runtime_dir=Path("/run/kerneld"),
         )
     else:
-        usual = _user_paths(environ, home)
+        usual = _user_paths(environ, home, host)
     if database is None or database == usual.database:
         return usual
     return Paths(
@@ -120,9 +128,10 @@ def paths(mode: Mode, environ: Mapping[str, str], home: Path, *, database: Path 
     )
 
 
-def _user_paths(environ: Mapping[str, str], home: Path) -> Paths:
+def _user_paths(environ: Mapping[str, str], home: Path, host: str | None) -> Paths:
     settings = _xdg(environ, "XDG_CONFIG_HOME") or home / ".config"
     state = (_xdg(environ, "XDG_STATE_HOME") or home / ".local" / "state") / "kerneld"
+    state = state / host if host else state
     runtime = _xdg(environ, "XDG_RUNTIME_DIR")
     folder = runtime / "kerneld" if runtime else state
     return Paths(

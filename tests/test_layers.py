@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "advise": {"model", "advice"},
     "discover": {".", "model", "errors", "parse", "proc", "sources"},
     "sources": {".", "model", "errors", "parse", "proc"},
+    "places": {"model", "config", "proc"},
     "reader": {".", "model", "errors", "parse"},
     "store": {".", "model", "errors"},
     "live": {"model", "errors"},
@@ -36,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "daemon": {
         ".", "model", "errors", "config", "parse", "privacy", "proc", "rules", "track", "correlate",
         "report", "diagnose", "advise", "discover", "sources", "store", "live", "doctor", "outputs",
+        "places",
     },
 }  # fmt: skip
 EVERYTHING = {"cli", "__main__", "__init__"}

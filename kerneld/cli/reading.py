@@ -24,9 +24,9 @@ def mode_of_reader() -> Mode:
 
 
 def places(database: Path | None = None) -> "Paths":
-    from kerneld.config import paths
+    from kerneld.places import places_of
 
-    return paths(mode_of_reader(), os.environ, Path.home(), database=database)
+    return places_of(mode_of_reader(), database)
 
 
 def configuration(file: Path | None) -> "Config":

@@ -22,6 +22,7 @@ from kerneld.live import LiveWriter, read_living
 from kerneld.model.case import Host
 from kerneld.model.incident import Incident
 from kerneld.outputs.text import one_line
+from kerneld.places import on_network, places_of
 from kerneld.proc.capabilities import watches_everybody
 from kerneld.proc.process import host as this_host
 from kerneld.sources.connector import ConnectorSource
@@ -31,7 +32,7 @@ from kerneld.sources.memory import MemorySource
 from kerneld.sources.reader import ReaderSource
 from kerneld.sources.source import Source
 from kerneld.sources.taskstats import TaskstatsSource
-from kerneld.store import Store
+from kerneld.store import Journal, Store
 
 log = logging.getLogger("kerneld")
 
@@ -58,13 +59,15 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace) -> int:
     mode = configuration.default_mode(watches_everybody=watches_everybody())
-    paths = configuration.paths(mode, os.environ, Path.home(), database=options.db)
+    paths = places_of(mode, options.db)
     settings = _settings(options.config, paths)
     if mode is Mode.USER and not options.force:
         _refuse_beside_system()
     _prepare_process(mode)
     manager = ServiceManager()
-    with Store.open(paths.database, evidence_bytes=settings.retention.evidence_bytes) as store:
+    journal: Journal = "DELETE" if on_network(paths.database) else "WAL"
+    kept_bytes = settings.retention.evidence_bytes
+    with Store.open(paths.database, journal=journal, evidence_bytes=kept_bytes) as store:
         _collect(store, settings, paths, mode=mode, manager=manager)
     return 0
 

@@ -20,7 +20,6 @@ _SETTINGS = """\
 [daemon]
 settle_s = 2.0
 [memory]
-rest_hz = 10
 busy_hz = 100
 [privacy]
 code = "full"

@@ -20,7 +20,6 @@ BUSY_TIMEOUT_S = 5.0
 # works without a free descriptor. 256 pages: on a full disk the reserve must hold a checkpoint.
 _WRITER = (
     "PRAGMA auto_vacuum = INCREMENTAL",
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = ON",
     "PRAGMA temp_store = MEMORY",

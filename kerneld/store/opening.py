@@ -4,6 +4,7 @@ import logging
 import os
 import sqlite3
 from pathlib import Path
+from typing import Literal
 
 from sqlite_utils import Database
 
@@ -17,22 +18,26 @@ QUICK_CHECK_BYTES = 64 << 20
 """checked at each start up to this size (44 MiB: 0.14 s); a larger one when a page fails"""
 
 
-def for_the_daemon(path: Path, *, may_set_aside: bool) -> Database:
+Journal = Literal["WAL", "DELETE"]
+"""WAL wants memory that is shared by all who open it: a network filesystem has none"""
+
+
+def for_the_daemon(path: Path, *, journal: Journal, may_set_aside: bool) -> Database:
     """Made, migrated and checked. may_set_aside: a damaged one is known to have been kerneld's."""
     try:
-        return _made(path)
+        return _made(path, journal)
     except sqlite3.DatabaseError as problem:
         if not connection.is_damage(problem):
             raise
         if not may_set_aside and not _has_magic(path):
             raise ConfigError(f"{path}: no database of kerneld's; name another one with --db") from None
-        return replaced(path)
+        return replaced(path, journal)
 
 
-def replaced(path: Path) -> Database:
+def replaced(path: Path, journal: Journal) -> Database:
     """A fresh database in the place of a damaged one, with what could be read of it."""
     aside = files.set_aside(path)
-    fresh = _made(path)
+    fresh = _made(path, journal)
     count = salvage(aside, fresh)
     log.warning("%s was damaged: kept as %s; %d of its ends could be read", path, aside, count)
     return fresh
@@ -58,10 +63,11 @@ def must_be_current(db: Database, path: Path) -> None:
         )
 
 
-def _made(path: Path) -> Database:
+def _made(path: Path, journal: Journal) -> Database:
     os.close(files.private_file(path))
     db = connection.connect_writer(path, schema.check)
     try:
+        db.execute(f"PRAGMA journal_mode = {journal}")
         schema.migrate(db, path)
         if os.path.getsize(path) <= QUICK_CHECK_BYTES:
             _check_pages(db)

@@ -40,18 +40,26 @@ class Store(Reading):
         *,
         lock: int | None = None,
         copy: tempfile.TemporaryDirectory[str] | None = None,
+        journal: opening.Journal = "WAL",
         evidence_bytes: int = rows.EVIDENCE_BYTES,
     ) -> None:
         self._db = db
         self._lock = lock
         self._copy = copy
+        self._journal = journal
         self._evidence_bytes = evidence_bytes
         self.path = path
 
     # ------------------------------------------------------------------ open and close
 
     @classmethod
-    def open(cls, path: Path, *, evidence_bytes: int = rows.EVIDENCE_BYTES) -> Self:
+    def open(
+        cls,
+        path: Path,
+        *,
+        journal: opening.Journal = "WAL",
+        evidence_bytes: int = rows.EVIDENCE_BYTES,
+    ) -> Self:
         """For the daemon: made where it is missing, migrated, and held against a second daemon.
 
         AlreadyRunning: another daemon has it. ConfigError: a newer schema, or not kerneld's. A
@@ -63,12 +71,12 @@ class Store(Reading):
         lock = files.take_lock(path)
         try:
             with telling(path):
-                db = opening.for_the_daemon(path, may_set_aside=was_ours)
+                db = opening.for_the_daemon(path, journal=journal, may_set_aside=was_ours)
         except BaseException:
             os.close(lock)
             raise
         files.keep_reserve(path)
-        return cls(db, path, lock=lock, evidence_bytes=evidence_bytes)
+        return cls(db, path, lock=lock, journal=journal, evidence_bytes=evidence_bytes)
 
     @classmethod
     def attach(cls, path: Path, *, evidence_bytes: int = rows.EVIDENCE_BYTES) -> Self:
@@ -218,7 +226,7 @@ class Store(Reading):
             return False
         if connection.is_damage(problem):
             self._db.conn.close()
-            self._db = opening.replaced(self.path)
+            self._db = opening.replaced(self.path, self._journal)
             return True
         if connection.is_full(problem) and files.give_up_reserve(self.path):
             log.warning("%s: the disk is full; the reserve is given up for what comes now", self.path)

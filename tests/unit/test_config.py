@@ -163,3 +163,8 @@ def test_a_database_of_ones_own_choice_has_its_living_beside_it() -> None:
 def test_who_may_read_everybodys_files_watches_everybody() -> None:
     assert default_mode(watches_everybody=True) is Mode.SYSTEM
     assert default_mode(watches_everybody=False) is Mode.USER
+
+
+def test_a_home_that_machines_share_has_a_folder_for_each() -> None:
+    shared = paths(Mode.USER, {}, Path("/home/u"), host="node7")
+    assert shared.database == Path("/home/u/.local/state/kerneld/node7/kerneld.db")
