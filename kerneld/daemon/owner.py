@@ -146,7 +146,11 @@ class Owner:
         kernel = death.life.kernel
         if kernel is None:
             return death
-        restarts = self.rooms.store.lives_of(kernel.id)
+        try:
+            restarts = self.rooms.store.lives_of(kernel.id)
+        except StoreError as problem:
+            log.error("%s", problem)
+            return death
         life = death.life.model_copy(
             update={"kernel": kernel.model_copy(update={"restarts": restarts})}
         )
