@@ -261,11 +261,19 @@ class DiscoverySource:
 
     def _find_bare_file(self, pid: int, named: Named, outlet: Outlet) -> bool:
         """`python -m ipykernel` writes kernel-<its own pid>.json; True when done with this pid."""
-        path = self._table.path_named(f"/kernel-{pid}.json")
-        if path is not None:
-            self._tell(Named(pid, named.argv, path), outlet)
+        pinned = pin(pid, self._door)
+        if pinned is None:
             return True
-        return not os.path.exists(f"{self._door.proc_root}/{pid}")
+        process, pidfd = pinned
+        os.close(pidfd)
+        for folder in _folders_of(process):
+            path = f"{folder}/kernel-{pid}.json"
+            opened = self._table.refresh(self._table.number(process.uid, path))
+            if opened is not None:
+                self._tell(Named(pid, named.argv, path), outlet)
+                outlet.emit(opened)
+                return True
+        return False
 
     def _look_for_removals(self, outlet: Outlet) -> None:
         now = time.monotonic()
@@ -302,10 +310,13 @@ class DiscoverySource:
 
     def _watch_folders_of(self, seen: ProcessSeen) -> None:
         """A kernel's own environment says where its user's files lie."""
-        process = seen.process
-        home = process.environ.get("HOME") or _home(process.uid)
-        for folder in runtime_folders(process.environ, home, process.uid):
-            self._folders.add(folder, process.uid)
+        for folder in _folders_of(seen.process):
+            self._folders.add(folder, seen.process.uid)
+
+
+def _folders_of(process: Process) -> list[str]:
+    home = process.environ.get("HOME") or _home(process.uid)
+    return runtime_folders(process.environ, home, process.uid)
 
 
 def _home(uid: int) -> str:

@@ -43,11 +43,6 @@ class FileTable:
         entry = self._entries.get(handle)
         return entry.path if entry else None
 
-    def path_named(self, ending: str) -> str | None:
-        """The path of an open file whose path ends so."""
-        found = (e.path for e in self._entries.values() if e.fd >= 0 and e.path.endswith(ending))
-        return next(found, None)
-
     def problem(self, handle: int) -> str:
         return self._entries[handle].problem
 

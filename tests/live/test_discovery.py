@@ -1,0 +1,136 @@
+"""Kernels are found whatever their command line says, and look-alikes are not taken for kernels."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jupyters import BareKernel, KernelClient
+from rig import Daemon, World, is_running, wait_for
+
+from kerneld.live import read_living
+from kerneld.model.incident import Incident
+from kerneld.model.vocabulary import Cause, State
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(120)]
+
+NAMELESS = """
+import os
+from ipykernel.kernelapp import launch_new_instance
+launch_new_instance(["-f", os.environ["KERNEL_FILE"]])
+"""
+FORKS = """
+import multiprocessing, os, time
+context = multiprocessing.get_context({method!r})
+workers = [context.Process(target=time.sleep, args=(600,)) for _ in range(3)]
+for worker in workers:
+    worker.start()
+print("forked", [worker.pid for worker in workers], flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    made = World()
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def daemons(world: World) -> Iterator[dict[str, Daemon]]:
+    made = {"root": Daemon(world.root), "plain": Daemon(world.plain)}
+    try:
+        for daemon in made.values():
+            daemon.start()
+        yield made
+    finally:
+        for daemon in made.values():
+            daemon.stop()
+
+
+def watched(daemon: Daemon) -> list[int]:
+    """The pids of the kernels that have been seen listening."""
+    states = read_living(daemon.db.with_name(f"{daemon.db.name}.live")).states
+    return [state.key.pid for state in states if state.state != "starting"]
+
+
+def settled_ends(daemon: Daemon, *pids: int) -> list[Incident]:
+    return [e for e in daemon.ends() if e.process.pid in pids and e.state is State.SETTLED]
+
+
+@pytest.mark.parametrize("role", ["root", "plain"])
+def test_a_bare_ipykernel_is_found_by_the_file_that_has_its_pid(
+    world: World, daemons: dict[str, Daemon], role: str
+) -> None:
+    kernel = world.plain.popen([sys.executable, "-m", "ipykernel"])
+    try:
+        wait_for(lambda: kernel.pid in watched(daemons[role]), 30, "the kernel is watched")
+    finally:
+        kernel.kill()
+        kernel.wait()
+    wait_for(lambda: bool(settled_ends(daemons[role], kernel.pid)), 20, "its end is settled")
+    (end,) = settled_ends(daemons[role], kernel.pid)
+    assert (end.cause, end.user.uid) == (Cause.KILLED, world.plain.uid)
+    assert ((end.kernel and end.kernel.connection_file) or "").endswith(f"/kernel-{kernel.pid}.json")
+
+
+def test_a_kernel_that_no_command_line_names_is_found_by_its_file_and_ports(
+    world: World, daemons: dict[str, Daemon]
+) -> None:
+    runtime = world.plain.home / ".local/share/jupyter/runtime"
+    wait_for(runtime.exists, 20, "the bare kernel's folder")
+    environ = {**world.plain.environ(), "KERNEL_FILE": str(runtime / "kernel-nameless.json")}
+    kernel = world.plain.popen([sys.executable, "-c", NAMELESS], env=environ)
+    try:
+        wait_for(lambda: kernel.pid in watched(daemons["plain"]), 40, "the kernel is watched")
+    finally:
+        kernel.kill()
+        kernel.wait()
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_workers_that_outlive_their_kernel_are_no_kernels(
+    world: World, daemons: dict[str, Daemon], method: str
+) -> None:
+    """Not while it lives, not after it, and not for a daemon that never knew it."""
+    kernel = BareKernel(world.plain)
+    workers: list[int] = []
+    try:
+        wait_for(lambda: kernel.pid in watched(daemons["root"]), 30, "the kernel is watched")
+        client = KernelClient(Path(kernel.connection_file))
+        client.begin_and_hear(FORKS.format(method=method), "forked")
+        client.close()
+        workers = descendants(kernel.pid)
+        assert len(workers) >= 3
+        os.kill(kernel.pid, signal.SIGKILL)
+        for daemon in daemons.values():
+            wait_for(lambda d=daemon: bool(settled_ends(d, kernel.pid)), 30, "settled")  # type: ignore[misc]
+        assert all(is_running(worker) for worker in workers), "they were to outlive it"
+        late = Daemon(world.root, f"late-{method}")
+        late.start()
+        wait_for(lambda: late.db.with_name(f"{late.db.name}.live").exists(), 10, "live.db")
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        wait_for(lambda: not any(map(is_running, workers)), 10, "the workers are gone")
+        late.stop()
+        assert late.ends() == []
+        for daemon in daemons.values():
+            assert [e.process.pid for e in daemon.ends() if e.process.pid in workers] == []
+    finally:
+        for worker in workers:
+            if is_running(worker):
+                os.kill(worker, signal.SIGKILL)
+        kernel.close()
+
+
+def descendants(pid: int) -> list[int]:
+    """A process's children, and theirs."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
