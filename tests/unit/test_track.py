@@ -195,3 +195,21 @@ def test_kernels_without_a_uuid_join_by_owner_path_and_key() -> None:
     assert other is not None
     assert again is not None
     assert first.id == again.id != other.id
+
+
+def test_a_kernel_that_serves_another_kernel_is_watched_by_one_pidfd() -> None:
+    tracker = Tracker("b")
+    outer = seen(20)
+    feed(tracker, outer)
+    inner = seen(21, handle=2, parents=(20, 10, 1), server=ServerSeen(outer.process, 501, "nbclient"))
+    moves = feed(tracker, inner)
+    assert CloseFd(501) in moves.effects
+    assert [d.scope for d in feed(tracker, ended(20)).deaths] == [Scope.SERVER, Scope.KERNEL]
+
+
+def test_a_process_that_later_names_another_file_stays_what_it_was() -> None:
+    tracker = Tracker("b")
+    feed(tracker, seen(20))
+    moves = feed(tracker, seen(20, handle=2, pidfd=77))
+    assert moves.effects == [CloseFd(77)]
+    assert dead_pids(tracker, 20) == [20]

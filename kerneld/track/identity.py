@@ -1,0 +1,80 @@
+"""A process and its connection file into the kernel that they are: its id, notebook and server."""
+
+import re
+import uuid
+
+from kerneld.model.facts import ProcessSeen, ServerSeen
+from kerneld.model.living import TrackedLife
+from kerneld.model.process import Connection, Kernel, Process, Server
+from kerneld.model.vocabulary import Scope, ServerKind
+from kerneld.track.roles import ConnectionFile, Life
+
+_FILE_UUID = re.compile(
+    r"/kernel-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.json$"
+)
+
+
+def tracked_life(boot_id: str, life: Life, file: ConnectionFile) -> TrackedLife:
+    kernel = kernel_of(boot_id, life, file)
+    return TrackedLife(
+        scope=Scope.KERNEL,
+        process=life.seen.process,
+        kernel=kernel,
+        server=kernel.server,
+        watched_since=life.watched_since,
+    )
+
+
+def kernel_of(boot_id: str, life: Life, file: ConnectionFile) -> Kernel:
+    seen, connection = life.seen, file.connection
+    server = server_of(seen.server) if seen.server else None
+    notebook, how = notebook_of(seen.process, connection, server)
+    return Kernel(
+        id=kernel_id(boot_id, seen, connection),
+        process=seen.process,
+        connection_file=seen.connection_file,
+        connection=connection,
+        server=server,
+        name=(connection.kernel_name if connection else None) or None,
+        language=seen.language,
+        confirmed=life.confirmed,
+        found_at=life.watched_since,
+        notebook_path=notebook,
+        notebook_how=how,
+    )
+
+
+def kernel_id(boot_id: str, seen: ProcessSeen, connection: Connection | None) -> str:
+    """The uuid in the file's name, else a uuid5 that joins the lives behind one connection file."""
+    path = seen.connection_file or ""
+    found = _FILE_UUID.search(path)
+    if found:
+        return found[1]
+    digest = connection.key_digest if connection else ""
+    owner = seen.process.uid
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"kerneld:{boot_id}:{owner}:{path}:{digest}"))
+
+
+def notebook_of(
+    process: Process, connection: Connection | None, server: Server | None
+) -> tuple[str | None, str | None]:
+    """The notebook and how it is known: the file, the environment, the parent's command line."""
+    if connection is not None and connection.notebook:
+        return connection.notebook, "connection-file"
+    if process.environ.get("JPY_SESSION_NAME"):
+        return process.environ["JPY_SESSION_NAME"], "environ"
+    if server is not None and server.argv_notebook:
+        return server.argv_notebook, "parent-argv"
+    return None, None
+
+
+def server_of(seen: ServerSeen) -> Server:
+    return Server(
+        key=seen.process.key,
+        kind=ServerKind(seen.kind),
+        comm=seen.process.comm,
+        uid=seen.process.uid,
+        started_at=seen.process.started_at,
+        unit=seen.process.unit,
+        argv_notebook=seen.argv_notebook,
+    )

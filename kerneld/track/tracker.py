@@ -1,0 +1,282 @@
+"""Facts about the living into moves: who is watched, who is listened to, who died."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from kerneld.model.death import Death, Successor
+from kerneld.model.effects import (
+    CloseFd,
+    Effect,
+    FindListener,
+    ForgetMemory,
+    Listen,
+    ProbePorts,
+    ReadConnection,
+    ReleaseFile,
+    SampleMemory,
+    WatchExit,
+    WatchFile,
+)
+from kerneld.model.facts import (
+    CellFailed,
+    CellStarted,
+    ConnectionRead,
+    Fact,
+    FileOpened,
+    KernelStatus,
+    ListenState,
+    PortsHeard,
+    ProcessChanged,
+    ProcessEnded,
+    ProcessSeen,
+    ServerSeen,
+    SessionFact,
+    ShutdownAnnounced,
+)
+from kerneld.model.living import TrackedLife
+from kerneld.model.process import Kernel, ProcessKey
+from kerneld.model.session import Session
+from kerneld.model.vocabulary import Scope
+from kerneld.track.identity import kernel_of, server_of, tracked_life
+from kerneld.track.roles import ConnectionFile, Life, Role
+
+FILE_KEPT = timedelta(seconds=60)
+"""after the last process that named it: a restart comes within seconds"""
+
+
+@dataclass(slots=True)
+class Moves:
+    """What one fact led to. tracked: lives to be kept in the database; gone: to be dropped."""
+
+    effects: list[Effect] = field(default_factory=list)
+    deaths: list[Death] = field(default_factory=list)
+    successors: list[Successor] = field(default_factory=list)
+    tracked: list[TrackedLife] = field(default_factory=list)
+    gone: list[ProcessKey] = field(default_factory=list)
+
+
+class Tracker:
+    """Who lives, and as what. Pure: facts in, moves out."""
+
+    def __init__(self, boot_id: str) -> None:
+        self._boot_id = boot_id
+        self._files: dict[int, ConnectionFile] = {}
+        self._handle_of: dict[ProcessKey, int] = {}
+        self._servers: dict[ProcessKey, TrackedLife] = {}
+
+    def feed(self, fact: Fact) -> Moves:
+        moves = Moves()
+        match fact:
+            case ProcessSeen():
+                self._process_seen(fact, moves)
+            case ProcessChanged():
+                self._process_changed(fact, moves)
+            case FileOpened():
+                self._file_opened(fact, moves)
+            case ConnectionRead():
+                self._connection_read(fact, moves)
+            case PortsHeard():
+                self._ports_heard(fact, moves)
+            case ProcessEnded():
+                self._process_ended(fact, moves)
+            case KernelStatus() | CellStarted() | CellFailed() | ShutdownAnnounced() | ListenState():
+                self._session_fact(fact)
+        return moves
+
+    def kernels(self) -> list[tuple[Kernel, Session]]:
+        """The living kernels with what they last said."""
+        return [
+            (kernel_of(self._boot_id, life, file), file.session)
+            for file in self._files.values()
+            for life in file.kernels()
+        ]
+
+    def kernel_of(self, handle: int) -> tuple[ProcessKey, Session] | None:
+        """The kernel that serves this file now, and what it last said."""
+        file = self._files.get(handle)
+        if file is None:
+            return None
+        kernels = file.kernels()
+        return (kernels[0].key, file.session) if kernels else None
+
+    # ------------------------------------------------------------------ processes
+
+    def _process_seen(self, seen: ProcessSeen, moves: Moves) -> None:
+        key = seen.process.key
+        if self._handle_of.get(key, seen.handle) != seen.handle:
+            moves.effects += [CloseFd(fd) for fd in _fds_of(seen)]
+            return
+        file = self._files.setdefault(seen.handle, ConnectionFile(seen.handle, seen.process.uid))
+        file.problem = file.problem or seen.file_problem
+        file.empty_since = None
+        life = file.lives.get(key)
+        if life is None:
+            life = self._new_life(seen, file, moves)
+        else:
+            moves.effects.append(CloseFd(seen.pidfd))
+            life.seen, life.role = seen, self._role_of(seen, file, moves)
+        if seen.server is not None:
+            self._server_seen(seen.server, seen.at, moves)
+        if life.role is Role.KERNEL:
+            self._kernel_seen(life, file, moves)
+
+    def _new_life(self, seen: ProcessSeen, file: ConnectionFile, moves: Moves) -> Life:
+        key = seen.process.key
+        self._watch(key, seen.pidfd, moves)
+        life = file.lives[key] = Life(seen, seen.at, self._role_of(seen, file, moves))
+        self._handle_of[key] = seen.handle
+        if life.role is Role.KERNEL:
+            file.session = Session(listening=file.session.listening)
+            if file.ended_kernels:
+                kernel = kernel_of(self._boot_id, life, file)
+                moves.successors.append(Successor(seen.process.started_at, kernel.id, life.pid))
+        return life
+
+    def _watch(self, key: ProcessKey, pidfd: int, moves: Moves) -> None:
+        """One pidfd a process: a kernel may be another kernel's server."""
+        watched = key in self._handle_of or key in self._servers
+        moves.effects.append(CloseFd(pidfd) if watched else WatchExit(key, pidfd))
+
+    def _process_changed(self, changed: ProcessChanged, moves: Moves) -> None:
+        handle = self._handle_of.get(changed.process.key)
+        if handle is None:
+            return
+        file = self._files[handle]
+        life = file.lives[changed.process.key]
+        life.seen = replace(life.seen, process=changed.process)
+        if life.role is Role.KERNEL:
+            moves.effects.append(SampleMemory(changed.process))
+            moves.tracked.append(tracked_life(self._boot_id, life, file))
+
+    def _role_of(self, seen: ProcessSeen, file: ConnectionFile, moves: Moves) -> Role:
+        if file.is_worker(seen):
+            return Role.WORKER
+        for life in file.ancestors_of(seen):
+            life.role = Role.WRAPPER
+            moves.effects.append(ForgetMemory(life.key))
+            moves.gone.append(life.key)
+        return Role.KERNEL
+
+    def _kernel_seen(self, life: Life, file: ConnectionFile, moves: Moves) -> None:
+        moves.effects.append(SampleMemory(life.seen.process))
+        if file.connection is not None:
+            moves.effects.append(ProbePorts(life.key, file.connection))
+        moves.tracked.append(tracked_life(self._boot_id, life, file))
+
+    def _server_seen(self, server: ServerSeen, at: datetime, moves: Moves) -> None:
+        key = server.process.key
+        self._watch(key, server.pidfd, moves)
+        if key in self._servers:
+            return
+        life = TrackedLife(
+            scope=Scope.SERVER,
+            process=server.process,
+            server=server_of(server),
+            watched_since=at,
+        )
+        self._servers[key] = life
+        moves.tracked.append(life)
+
+    def _process_ended(self, ended: ProcessEnded, moves: Moves) -> None:
+        server = self._servers.pop(ended.key, None)
+        if server is not None:
+            ids = tuple(k.id for k, _ in self.kernels() if k.server and k.server.key == ended.key)
+            moves.deaths.append(Death(Scope.SERVER, ended, server, kernels=ids))
+            moves.gone.append(ended.key)
+        handle = self._handle_of.pop(ended.key, None)
+        if handle is None:
+            return
+        file = self._files[handle]
+        life = file.lives.pop(ended.key)
+        if life.role is Role.KERNEL:
+            self._kernel_ended(life, file, ended, moves)
+        if not file.lives:
+            file.empty_since = ended.at
+
+    def _kernel_ended(
+        self, life: Life, file: ConnectionFile, ended: ProcessEnded, moves: Moves
+    ) -> None:
+        handle = life.seen.handle
+        file.ended_kernels += 1
+        moves.effects.append(WatchFile(handle))
+        moves.deaths.append(
+            Death(
+                scope=Scope.KERNEL,
+                ended=ended,
+                life=tracked_life(self._boot_id, life, file),
+                handle=handle,
+                answered=life.confirmed or file.session.heard,
+                session=file.session,
+                file_problem=file.problem,
+            )
+        )
+        moves.gone.append(ended.key)
+
+    # ------------------------------------------------------------------ files and ports
+
+    def _file_opened(self, opened: FileOpened, moves: Moves) -> None:
+        file = self._files.get(opened.handle)
+        if file is None:
+            file = ConnectionFile(opened.handle, opened.owner_uid, empty_since=opened.at)
+            self._files[opened.handle] = file
+        file.problem = ""
+        moves.effects.append(ReadConnection(opened.handle, opened.fd, opened.owner_uid))
+
+    def _connection_read(self, read: ConnectionRead, moves: Moves) -> None:
+        file = self._files.get(read.handle)
+        if file is None:
+            return
+        file.problem = read.problem
+        if read.connection is None:
+            return
+        if read.connection != file.connection:
+            file.listening = False
+        file.connection = read.connection
+        kernels = file.kernels()
+        for life in kernels:
+            moves.effects.append(ProbePorts(life.key, read.connection))
+            moves.tracked.append(tracked_life(self._boot_id, life, file))
+        if not kernels:
+            moves.effects.append(FindListener(read.handle, read.connection, file.owner_uid))
+
+    def _ports_heard(self, heard: PortsHeard, moves: Moves) -> None:
+        handle = self._handle_of.get(heard.key)
+        if handle is None:
+            return
+        file = self._files[handle]
+        life = file.lives[heard.key]
+        if file.is_below_a_kernel(life):
+            life.role = Role.WORKER
+            moves.effects.append(ForgetMemory(heard.key))
+            return
+        life.confirmed = True
+        file.confirmed_pids.append(life.pid)
+        life.role = Role.KERNEL
+        moves.tracked.append(tracked_life(self._boot_id, life, file))
+        if not life.seen.process.same_network_namespace:
+            reason = "its ports are in another network namespace"
+            deaf = ListenState(at=heard.at, handle=handle, listening=False, reason=reason)
+            file.session = file.session.heard_of(deaf)
+        elif not file.listening:
+            file.listening = True
+            moves.effects.append(Listen(handle, life.seen.implementation))
+
+    def _session_fact(self, fact: SessionFact) -> None:
+        file = self._files.get(fact.handle)
+        if file is not None:
+            file.session = file.session.heard_of(fact)
+
+    def sweep(self, now: datetime) -> list[Effect]:
+        """Let go of files that nobody has named for a while; a restart comes within seconds."""
+        idle = [
+            handle
+            for handle, file in self._files.items()
+            if file.empty_since is not None and now - file.empty_since > FILE_KEPT
+        ]
+        for handle in idle:
+            del self._files[handle]
+        return [ReleaseFile(handle) for handle in idle]
+
+
+def _fds_of(seen: ProcessSeen) -> list[int]:
+    return [seen.pidfd] if seen.server is None else [seen.pidfd, seen.server.pidfd]
