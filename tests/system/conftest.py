@@ -1,0 +1,21 @@
+"""Machines for the tests: made in 0.3 s, so each test has one of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from machine import PID_1, ROOTS_OWN, Machine
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A machine with PID 1: the service as it is installed."""
+    with Machine(tmp_path / "machine", PID_1) as made:
+        yield made
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Machine]:
+    """The service's sandbox where Linux's own pids are: every source of evidence can speak."""
+    with Machine(tmp_path / "sandbox", ROOTS_OWN) as made:
+        yield made

@@ -1,0 +1,63 @@
+"""A kernel of another user in a machine: started there by a bare manager, talked to from outside."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Self
+
+from given import ANA, HOME
+from jupyter_client.blocking.client import BlockingKernelClient
+from machine import Machine, wait_for
+
+MANAGER = (Path(__file__).parent.parent / "live/bare_manager.py").read_text()
+
+
+class Notebook:
+    """pid: as the machine numbers it. Its manager reaps nothing unless it is asked to."""
+
+    def __init__(self, machine: Machine) -> None:
+        environ = (f"HOME={HOME}", f"XDG_RUNTIME_DIR=/run/user/{ANA}")
+        self._manager = subprocess.Popen(
+            machine.command(sys.executable, "-c", MANAGER, "tcp", uid=ANA, environ=environ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        told = self._answer()
+        self.pid = int(told["pid"])  # type: ignore[call-overload]
+        self.file = str(told["connection_file"])
+        # its ports are on the loopback that both machines share
+        self._client = BlockingKernelClient(connection_file=str(machine.path(self.file)))
+        self._client.load_connection_file()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.stop_channels()
+        self._manager.communicate(timeout=20)
+
+    def begin(self, code: str) -> None:
+        """Send a cell and return at once."""
+        self._client.execute(code)
+
+    def stir(self) -> None:
+        """Have it say on iopub how it is; a kernel at rest says nothing."""
+        self._client.kernel_info()
+
+    def reap(self) -> None:
+        wait_for(lambda: not self._poll(), 10, f"kernel {self.pid} is dead")
+
+    def _poll(self) -> bool:
+        assert self._manager.stdin is not None
+        self._manager.stdin.write("poll\n")
+        self._manager.stdin.flush()
+        return bool(self._answer()["alive"])
+
+    def _answer(self) -> dict[str, object]:
+        assert self._manager.stdout is not None
+        return dict(json.loads(self._manager.stdout.readline()))

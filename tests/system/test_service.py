@@ -1,0 +1,240 @@
+"""The units under a real systemd: started, hung, killed, stopped, and all that their sandbox allows."""
+
+import os
+import signal
+import stat
+import time
+from collections.abc import Iterator
+
+import pytest
+from given import ANA, HOME
+from machine import Machine, wait_for
+from notebook import Notebook
+
+from kerneld.model.incident import Incident
+from kerneld.model.vocabulary import Cause, Confidence, ExitHow, PeakHow, State
+from kerneld.proc.capabilities import Capability
+
+pytestmark = [pytest.mark.needs_systemd, pytest.mark.needs_root, pytest.mark.timeout(90)]
+LIVE = "/run/kerneld/live.db"
+SEGFAULT = "import ctypes\nctypes.string_at(0)"
+
+
+def end_of(machine: Machine, notebook: Notebook, **where: str) -> Incident:
+    """Its row, as soon as there is one."""
+    return wait_for(lambda: _ends(machine, notebook, where), 15, f"an end of {notebook.pid}")[0]
+
+
+def settled_end_of(machine: Machine, notebook: Notebook) -> Incident:
+    """Its row, once every source had its time to speak."""
+
+    def settled() -> list[Incident]:
+        return [end for end in _ends(machine, notebook, {}) if end.state is State.SETTLED]
+
+    return wait_for(settled, 15, f"the last word on {notebook.pid}")[0]
+
+
+def _ends(machine: Machine, notebook: Notebook, where: dict[str, str]) -> list[Incident]:
+    return [end for end in machine.ends(**where) if end.process.pid == notebook.pid]
+
+
+def watched(machine: Machine, notebook: Notebook, **where: str) -> None:
+    """Until the daemon has samples of the kernel's memory and hears what it publishes."""
+    told: set[str] = set()
+
+    def seen() -> bool:
+        for state in machine.living(**where):
+            if state.key.pid != notebook.pid or not state.samples:
+                continue
+            if state.state == "unknown" and state.at.isoformat() not in told:
+                told.add(state.at.isoformat())
+                notebook.stir()
+            return state.state in ("idle", "busy")
+        return False
+
+    wait_for(seen, 15, f"kernel {notebook.pid} is watched and heard")
+
+
+def status(machine: Machine, pid: int) -> dict[str, str]:
+    text = machine.path(f"/proc/{pid}/status").read_text()
+    return {name: value.strip() for name, _, value in (row.partition(":") for row in text.splitlines())}
+
+
+def threads(machine: Machine, pid: int) -> Iterator[list[str]]:
+    """The fields of each thread's stat from the state on; priority is [15], policy [38]."""
+    for task in machine.path(f"/proc/{pid}/task").iterdir():
+        yield (task / "stat").read_text().rpartition(") ")[2].split()
+
+
+def children(machine: Machine, pid: int) -> list[int]:
+    tasks = machine.path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+# ---------------------------------------------------------------- what it may do
+
+
+def test_it_runs_as_its_user_with_four_rights_and_ahead_of_others(machine: Machine) -> None:
+    machine.start()
+    pid = machine.daemon_pid()
+    told = status(machine, pid)
+    uid = machine.run("id", "-u", "kerneld").strip()
+    assert told["Uid"].split() == [uid] * 4
+    granted = f"{sum(1 << capability for capability in Capability):016x}"
+    assert {told[name] for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {granted}
+    assert (told["NoNewPrivs"], told["Seccomp"]) == ("1", "2")
+    policies = {int(fields[38]) for fields in threads(machine, pid)}
+    assert policies == {os.SCHED_RR}, "each thread, not the first alone"
+
+
+def test_its_reader_has_no_right_at_all_and_stands_behind(machine: Machine) -> None:
+    machine.start()
+    (reader,) = wait_for(lambda: children(machine, machine.daemon_pid()), 10, "the reader runs")
+    wait_for(
+        lambda: status(machine, reader)["CapPrm"] == f"{0:016x}", 10, "the reader gave up its rights"
+    )
+    told = status(machine, reader)
+    assert {told[name] for name in ("CapInh", "CapEff", "CapAmb")} == {f"{0:016x}"}
+    assert {int(fields[38]) for fields in threads(machine, reader)} == {os.SCHED_OTHER}
+    assert {int(fields[16]) for fields in threads(machine, reader)} == {0}
+
+
+def test_others_see_that_it_runs_and_nothing_more(machine: Machine) -> None:
+    machine.start()
+    wait_for(machine.path(LIVE).exists, 10, "live.db is there")
+    uid = int(machine.run("id", "-u", "kerneld"))
+    for folder, mode in (("/var/lib/kerneld", 0o700), ("/run/kerneld", 0o755)):
+        made = machine.path(folder)
+        assert (stat.S_IMODE(made.stat().st_mode), made.stat().st_uid) == (mode, uid)
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in made.iterdir()}
+        assert modes
+        assert set(modes.values()) == {0o600}, modes
+
+
+def test_every_source_speaks_in_its_sandbox(sandbox: Machine) -> None:
+    sandbox.start()
+
+    wait_for(lambda: len(sandbox.sources()) == 7, 10, "word of all seven sources")
+    assert {source.name: source.reason for source in sandbox.sources() if not source.up} == {}
+
+
+def test_a_segfault_of_another_user_is_told_with_the_line_of_the_linux_log(sandbox: Machine) -> None:
+    sandbox.start()
+    with Notebook(sandbox) as notebook:
+        watched(sandbox, notebook)
+        notebook.begin(SEGFAULT)
+        notebook.reap()
+        end = settled_end_of(sandbox, notebook)
+    assert (end.cause, end.confidence, end.user.uid) == (Cause.SEGFAULT, Confidence.CERTAIN, ANA)
+    assert end.exit.signal == signal.SIGSEGV
+    assert (end.memory.peak_how, end.cell.how if end.cell else None) == (PeakHow.TASKSTATS, "iopub")
+    (line,) = [quote.text for quote in end.because if quote.source == "linux-log"]
+    assert f"[{notebook.pid}]: segfault at 0" in line
+
+
+def test_the_zombies_of_others_show_their_true_status(sandbox: Machine) -> None:
+    """Without CAP_SYS_PTRACE, or with PrivateUsers, a 0 may be Linux's mask: then it is not proven."""
+    sandbox.start()
+    with Notebook(sandbox) as notebook:
+        watched(sandbox, notebook)
+        notebook.begin("import os\nos._exit(0)")
+        end = end_of(sandbox, notebook)
+    assert (end.exit.code, end.exit.how) == (0, ExitHow.PROCFS)
+
+
+# ---------------------------------------------------------------- how it lives and ends
+
+
+def test_a_hanging_daemon_is_ended_and_started_again(machine: Machine) -> None:
+    machine.drop_in("WatchdogSec=4")
+    machine.start()
+    hung = machine.daemon_pid()
+    machine.signal(signal.SIGSTOP)
+    wait_for(lambda: machine.show("NRestarts") == "1", 15, "the watchdog bites")
+    wait_for(lambda: machine.show("ActiveState") == "active", 10, "it is ready again")
+    assert machine.daemon_pid() != hung
+    assert "Watchdog timeout" in machine.told()
+
+
+def test_a_stop_is_clean_and_takes_five_seconds_at_most(machine: Machine) -> None:
+    machine.start()
+    began = time.monotonic()
+    machine.systemctl("stop", "kerneld")
+    assert time.monotonic() - began <= 5
+    assert (machine.show("Result"), machine.show("ExecMainStatus")) == ("success", "0")
+    assert not machine.path("/run/kerneld").exists(), "a user's own daemon would stay away"
+    assert "Traceback" not in machine.told()
+
+
+def test_a_killed_daemon_is_back_in_five_seconds_and_has_lost_nothing(machine: Machine) -> None:
+    """Its last samples of a kernel that dies meanwhile are in the folder that outlives the restart."""
+    machine.start()
+    with Notebook(machine) as before, Notebook(machine) as meanwhile:
+        watched(machine, before)
+        watched(machine, meanwhile)
+        before.begin(SEGFAULT)
+        before.reap()
+        acknowledged = end_of(machine, before)
+        killed, began = machine.daemon_pid(), time.monotonic()
+        machine.signal(signal.SIGKILL)
+        meanwhile.begin("import os\nos._exit(3)")
+        wait_for(lambda: machine.daemon_pid() not in (0, killed), 5, "it is started again")
+        wait_for(lambda: machine.show("ActiveState") == "active", 5, "it is ready again")
+        assert time.monotonic() - began <= 5
+        end = end_of(machine, meanwhile)
+    assert (end.exit.code, end.died_at_uncertainty_s > 0) == (3, True)
+    assert end.memory.samples
+    assert sorted(e.process.pid for e in machine.ends()) == sorted([before.pid, meanwhile.pid])
+    assert end_of(machine, before).uuid == acknowledged.uuid
+
+
+def test_a_wrong_configuration_is_told_once_and_not_tried_for_ever(machine: Machine) -> None:
+    machine.path("/etc/kerneld/config.toml").write_text("[daemon]\nsettle_s = 'soon'\n")
+    assert machine.ask("systemctl", "start", "kerneld").returncode != 0
+    assert (machine.show("ActiveState"), machine.show("ExecMainStatus")) == ("failed", "78")
+    assert "daemon.settle_s" in machine.told()
+
+
+# ---------------------------------------------------------------- the user unit
+
+
+class UsersManager:
+    """`systemctl --user` of a user in a machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        runtime_dir = f"XDG_RUNTIME_DIR=/run/user/{ANA}"
+        machine.run(
+            *("systemd-run", "--unit=ana", f"--uid={ANA}", f"--setenv={runtime_dir}"),
+            *("--property=Type=notify", "--property=Delegate=yes"),
+            *("/lib/systemd/systemd", "--user", "--unit=basic.target"),
+        )
+        self._command = ("setpriv", f"--reuid={ANA}", f"--regid={ANA}", "--clear-groups")
+        self._command += ("env", runtime_dir, "systemctl", "--user")
+
+    def start(self) -> None:
+        self._machine.run(*self._command, "start", "kerneld")
+
+    def show(self, name: str) -> str:
+        shown = self._machine.run(*self._command, "show", "kerneld", f"--property={name}", "--value")
+        return shown.strip()
+
+
+def test_a_users_own_unit_stays_away_from_the_systems_and_works_without_it(machine: Machine) -> None:
+    machine.start()
+    wait_for(machine.path(LIVE).exists, 10, "live.db is there")
+    user = UsersManager(machine)
+    user.start()
+    assert (user.show("ConditionResult"), user.show("ActiveState")) == ("no", "inactive")
+    machine.systemctl("stop", "kerneld")
+    user.start()
+    assert user.show("ActiveState") == "active"
+    assert int(status(machine, int(user.show("MainPID")))["CapPrm"], 16) == 0
+    with Notebook(machine) as notebook:
+        watched(machine, notebook, live=f"/run/user/{ANA}/kerneld/live.db")
+        notebook.begin(SEGFAULT)
+        notebook.reap()
+        end = end_of(machine, notebook, database=f"{HOME}/.local/state/kerneld/kerneld.db")
+    assert (end.cause, end.exit.signal) == (Cause.SEGFAULT, signal.SIGSEGV)
+    folder = machine.path(f"{HOME}/.local/state/kerneld")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
