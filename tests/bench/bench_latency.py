@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -78,6 +79,14 @@ def witness_or_none() -> ExitWitness | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """When a SIGKILL was sent; offset_ns: the wall clock's lead then, which steps in between."""
+
+    wall_ns: int
+    offset_ns: int
+
+
 def clock_offset_ns() -> int:
     """What to add to CLOCK_MONOTONIC for the wall clock; the tightest of 9 readings."""
     readings = []
@@ -107,14 +116,13 @@ class BenchKernel:
         """The daemon's reader has joined its iopub: it is watched in every respect."""
         wait_for(lambda: connections_to(int(self.info["iopub_port"])) >= 1, 60, self.file)
 
-    def kill(self) -> int:
-        """Ends by SIGKILL; the wall clock just before."""
+    def kill(self) -> Sent:
         witness = Witness(self.process.pid)
-        sent_ns = time.time_ns()
+        sent = Sent(time.time_ns(), clock_offset_ns())
         os.kill(self.process.pid, signal.SIGKILL)
         witness.wait_dead()
         self.end()
-        return sent_ns
+        return sent
 
     def end(self) -> None:
         self.process.kill()
@@ -145,9 +153,9 @@ def streaming(folder: Path, number: int) -> Iterator[None]:
         yield
 
 
-def deaths(folder: Path, number: int, gap_s: float) -> dict[int, int]:
-    """Kill so many kernels one by one; pid -> wall clock ns before the signal."""
-    sent: dict[int, int] = {}
+def deaths(folder: Path, number: int, gap_s: float) -> dict[int, Sent]:
+    """Kill so many kernels one by one, by pid."""
+    sent: dict[int, Sent] = {}
     for first in range(0, number, BATCH):
         with started(folder, range(first, min(first + BATCH, number))) as kernels:
             for kernel in kernels:
@@ -161,13 +169,14 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def report(label: str, sent: dict[int, int], ends: list[Incident], witness: ExitWitness | None) -> None:
-    offset_ns = clock_offset_ns()
+def report(
+    label: str, sent: dict[int, Sent], ends: list[Incident], witness: ExitWitness | None
+) -> None:
     mine = [end for end in ends if end.process.pid in sent]
     stages: dict[str, list[float]] = {"noticed": [], "stored": [], "settled": []}
     for end in mine:
         pid = end.process.pid
-        died_ns = witness.exits_ns[pid] + offset_ns if witness else sent[pid]
+        died_ns = witness.exits_ns[pid] + sent[pid].offset_ns if witness else sent[pid].wall_ns
         for stage, at in zip(stages, (end.detected_at, end.recorded_at, end.settled_at), strict=True):
             if at is not None:
                 stages[stage].append(to_us(at) / 1e3 - died_ns / 1e6)
@@ -185,7 +194,7 @@ def measure(daemon: Daemon, folder: Path, wanted: argparse.Namespace) -> None:
         with streaming(folder, streams):
             sent = deaths(folder, wanted.deaths, wanted.gap)
 
-        def all_settled(sent: dict[int, int] = sent) -> bool:
+        def all_settled(sent: dict[int, Sent] = sent) -> bool:
             settled = {end.process.pid for end in daemon.ends() if end.state is State.SETTLED}
             return sent.keys() <= settled
 
