@@ -9,6 +9,7 @@ from kerneld.model.case import Case, Host
 from kerneld.model.death import Death, Successor
 from kerneld.model.facts import (
     CgroupDelta,
+    CgroupReading,
     ExitLearned,
     ExitReading,
     FileRemoved,
@@ -136,7 +137,7 @@ def test_last_words_delivered_late_are_joined_and_a_new_lifes_first_are_not(
 
 
 def test_a_server_that_ended_before_or_after_is_told_to_its_kernels(correlator: Correlator) -> None:
-    correlator.parent_ended(ProcessEnded(NOW - SECOND, NOW, SERVER_KEY), case_uuid="s")
+    correlator.parent_ended(ProcessEnded(NOW - SECOND, NOW, SERVER_KEY), case_uuid=None)
     opened(correlator)
     assert correlator.case("u").server_end is not None
     reading = ExitReading(how=ExitHow.PIDFD, status_raw=9, at=NOW)
@@ -158,7 +159,9 @@ def test_kills_beside_it_in_the_same_cgroup_are_counted_when_it_settles(
     opened(correlator)
     opened(correlator, "v", pid=21, handle=2)
     opened(correlator, "w", pid=22, handle=3, status=0)
-    case = correlator.update("u", memory=None, cgroup=CgroupDelta())
+    counters = [CgroupReading(version=2, path="/user", at=NOW, oom_kill=n) for n in (0, 2)]
+    delta = CgroupDelta(before=(counters[0],), after=(counters[1],))
+    case = correlator.update("u", memory=None, cgroup=delta)
     assert case.cgroup is not None
     assert case.cgroup.kills_in_window == 2
 

@@ -1,0 +1,99 @@
+"""Which fact belongs to which death, and what of it a case keeps. Functions of data alone."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from kerneld.model.case import Case, Host
+from kerneld.model.death import Death
+from kerneld.model.facts import Blind, ListenState, LogRecord, PeakReading, ThreadCrashed
+from kerneld.model.session import Session
+from kerneld.model.vocabulary import Scope
+
+CLOCK_SLACK = timedelta(seconds=1)
+"""log stamps come from another clock than deaths; a loaded observer was 0.3 s late"""
+SIGKILL = 9
+
+
+def is_about(case: Case, record: LogRecord) -> bool:
+    """Whether a line of the Linux log names this process, or a thread of it, while it lived."""
+    named = record.tgid if record.tgid is not None else record.event.pid
+    slack = timedelta(seconds=case.died_at_uncertainty_s) + CLOCK_SLACK
+    lived = case.process.started_at - CLOCK_SLACK <= record.at <= case.died_at + slack
+    return named == case.process.pid and lived
+
+
+def is_same_line(one: LogRecord, other: LogRecord) -> bool:
+    """The ring is read again at every start, and a line's time is then reckoned anew."""
+    return one.sequence == other.sequence and one.event.line == other.event.line
+
+
+def is_of_thread(record: LogRecord, crash: ThreadCrashed) -> bool:
+    """Whether a line that names a thread tells of this crash."""
+    if record.tgid is not None or record.event.is_oom or record.event.pid != crash.tid:
+        return False
+    return abs(record.at - crash.at) <= CLOCK_SLACK
+
+
+def was_killed(case: Case) -> bool:
+    raws = (r.status_raw for r in case.readings if r.status_raw is not None)
+    return any(raw & 0x7F == SIGKILL for raw in raws)
+
+
+def kills_rose(case: Case) -> bool:
+    """The OOM counter of the victim's own cgroup rose around its death."""
+    if case.cgroup is None or not case.cgroup.before or not case.cgroup.after:
+        return False
+    before, after = case.cgroup.before[0].oom_kill, case.cgroup.after[0].oom_kill
+    return before is not None and after is not None and after > before
+
+
+def said(session: Session) -> dict[str, object]:
+    """The fields of a case that a session fills."""
+    return {
+        "session": tuple(f for f in session.facts if not isinstance(f, ListenState)),
+        "busy": session.busy,
+        "last_cell": session.last_cell,
+    }
+
+
+def case_of(death: Death, uuid: str, host: Host) -> Case:
+    """A death as a case, before anything else is joined to it."""
+    life = death.life
+    case = Case(
+        uuid=uuid,
+        scope=death.scope,
+        host=host,
+        boot_id_now=host.boot_id,
+        kernel=life.kernel,
+        process=life.process,
+        server=life.server,
+        kernels=death.kernels,
+        died_at=death.ended.at,
+        detected_at=death.ended.detected_at,
+        watched_since=life.watched_since,
+        readings=death.ended.readings,
+        answered=death.answered,
+        blind=tuple(_blind_of(death)),
+    )
+    return case.model_copy(update=said(death.session))
+
+
+def _blind_of(death: Death) -> Iterable[Blind]:
+    """What could not be known of this very kernel while it lived."""
+    if death.scope is not Scope.KERNEL:
+        return
+    if death.file_problem:
+        yield Blind(source="connection-file", reason=death.file_problem)
+    if not death.session.listening and not death.session.heard:
+        reasons = [f.reason for f in death.session.facts if isinstance(f, ListenState) and f.reason]
+        reason = reasons[-1] if reasons else "iopub was not heard before the end"
+        yield Blind(source="iopub", reason=reason)
+
+
+def merged(*groups: tuple[PeakReading, ...]) -> tuple[PeakReading, ...]:
+    """Every account of the peak once, the largest of each kind."""
+    best: dict[str, PeakReading] = {}
+    for peak in (p for group in groups for p in group):
+        if peak.how not in best or best[peak.how].peak_bytes < peak.peak_bytes:
+            best[peak.how] = peak
+    return tuple(best.values())

@@ -1,0 +1,99 @@
+"""Facts that came before the death they belong to, kept for a while; and which sources are deaf."""
+
+from collections import deque
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TypeVar
+
+from kerneld.correlate.matching import is_of_thread
+from kerneld.model.case import Case
+from kerneld.model.facts import (
+    Blind,
+    ExitLearned,
+    LogRecord,
+    ServerEnd,
+    SourceLost,
+    SourceState,
+    ThreadCrashed,
+)
+from kerneld.model.process import ProcessKey
+
+V = TypeVar("V")
+KEPT_LOG_RECORDS = 512
+KEPT_CRASHES = 64
+KEPT_EXITS = 2048
+KEPT_LOSSES = 64
+KEPT_SERVER_ENDS = 64
+LOSS_WINDOW = timedelta(seconds=60)
+
+
+class Recent:
+    """What was heard lately, bounded. Owned by the correlator."""
+
+    def __init__(self) -> None:
+        self.log: deque[LogRecord] = deque(maxlen=KEPT_LOG_RECORDS)
+        self.server_ends: dict[ProcessKey, ServerEnd] = {}
+        self._crashes: deque[ThreadCrashed] = deque(maxlen=KEPT_CRASHES)
+        self._exits: dict[ProcessKey, list[ExitLearned]] = {}
+        self._down: dict[str, SourceState] = {}
+        self._lost: deque[SourceLost] = deque(maxlen=KEPT_LOSSES)
+
+    def logged(self, record: LogRecord) -> LogRecord:
+        """Keep a line; a thread's comes back with the process that Linux told of that thread."""
+        crash = next((c for c in self._crashes if is_of_thread(record, c)), None)
+        if crash is not None:
+            record = record.model_copy(update={"tgid": crash.key.pid})
+        self.log.append(record)
+        return record
+
+    def crashed(self, crash: ThreadCrashed) -> list[LogRecord]:
+        """Keep a crash; the lines that told of it already come back with its process."""
+        self._crashes.append(crash)
+        found = [record for record in self.log if is_of_thread(record, crash)]
+        for record in found:
+            self.log.remove(record)
+        return [self.logged(record) for record in found]
+
+    def exit_told(self, learned: ExitLearned) -> None:
+        """Some accounts of an exit are told before the pidfd wakes: they wait for their death."""
+        _make_room(self._exits, KEPT_EXITS)
+        self._exits.setdefault(learned.key, []).append(learned)
+
+    def exits_of(self, key: ProcessKey) -> list[ExitLearned]:
+        return self._exits.pop(key, [])
+
+    def server_ended(self, key: ProcessKey, end: ServerEnd) -> None:
+        _make_room(self.server_ends, KEPT_SERVER_ENDS)
+        self.server_ends[key] = end
+
+    def source_said(self, state: SourceState) -> None:
+        if state.up:
+            self._down.pop(state.source, None)
+        else:
+            self._down[state.source] = state
+
+    def source_lost(self, lost: SourceLost) -> None:
+        self._lost.append(lost)
+
+    def blindness(self, case: Case) -> tuple[Blind, ...]:
+        """What the case was blind to already, and every source that is down or lost something."""
+        blind = {b.source: b for b in case.blind}
+        for found in (*self._deaf(), *self._lossy(case)):
+            blind.setdefault(found.source, found)
+        return tuple(blind.values())
+
+    def _deaf(self) -> Iterator[Blind]:
+        for state in self._down.values():
+            yield Blind(source=state.source, reason=state.reason)
+
+    def _lossy(self, case: Case) -> Iterator[Blind]:
+        for lost in self._lost:
+            if abs(lost.at - case.died_at) <= LOSS_WINDOW:
+                count = "some" if lost.count is None else str(lost.count)
+                yield Blind(source=lost.source, reason=f"{lost.reason}: {count} lost")
+
+
+def _make_room(kept: dict[ProcessKey, V], size: int) -> None:
+    """The oldest goes: a dict keeps the order of its keys."""
+    while len(kept) >= size:
+        del kept[next(iter(kept))]
