@@ -6,6 +6,7 @@ With KERNELD_TESTS=all, as .ci/run sets it, each such skip is a failure.
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +17,15 @@ V2_CONTROLLERS = Path("/sys/fs/cgroup/cgroup.controllers")
 
 
 def _lacks_root() -> str | None:
-    if os.geteuid() == 0:
-        return None
-    return "not root: run `sudo -E python -m pytest tests/live`"
+    if os.geteuid() != 0:
+        return "not root: run `sudo -E python -m pytest tests/live`"
+    here = Path(sys.prefix), Path(__file__).parent
+    closed = [
+        path for each in here for path in (each, *each.parents) if not path.stat().st_mode & 0o001
+    ]
+    if closed:
+        return f"other users can't enter {closed[0]}: clone and install where they can, such as /opt"
+    return None
 
 
 def _lacks_kmsg() -> str | None:

@@ -53,9 +53,10 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """README's commands that a reader can repeat at once: `$ kerneld …` in a console block."""
+    """README's commands that answer and end: `$ kerneld …` in a console block."""
     lines = "".join(blocks("console")).splitlines()
-    return [line.removeprefix("$ ") for line in lines if line.startswith("$ kerneld ")]
+    found = [line.removeprefix("$ ") for line in lines if line.startswith("$ kerneld ")]
+    return [line for line in found if line != "kerneld run"]
 
 
 def verb(name: str) -> Any:

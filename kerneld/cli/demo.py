@@ -13,6 +13,7 @@ def command() -> None:
     Examples:
       kerneld demo
     """
+    import shutil
     import sys
 
     from kerneld.cli.terminal import say, view
@@ -36,4 +37,6 @@ def command() -> None:
     if played.instead:
         reason = f"It was a segfault and not the memory, because {played.instead}."
         say("\n".join(wrap(safe_text(reason), look.width)) + "\n")
-    say("Nothing of it is left. To record your own kernels: kerneld run\n")
+    here = sys.argv[0] if sys.argv[0].endswith("/kerneld") else "kerneld"
+    name = "kerneld" if shutil.which("kerneld") else here
+    say(f"Nothing of it is left. To record your own kernels: {safe_text(name)} run\n")

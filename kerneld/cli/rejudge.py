@@ -23,6 +23,7 @@ def command(
     Where the verdict changes, the incident gets it, with a higher revision and a line in its
     story that says what was believed before. Cases whose evidence is no longer kept stay as
     they are.
+
     \b
     Examples:
       kerneld rejudge --dry-run
