@@ -105,9 +105,12 @@ class Collector:
 
     def _note(self, fact: Fact) -> None:
         if isinstance(fact, SourceState):
+            before = self._states.get(fact.source)
             self._states[fact.source] = fact
-            level = logging.INFO if fact.up else logging.WARNING
-            log.log(level, "%s: %s", fact.source, "up" if fact.up else fact.reason)
+            # one that can't be read is tried again and again: told once
+            if before is None or (before.up, before.reason) != (fact.up, fact.reason):
+                level = logging.INFO if fact.up else logging.WARNING
+                log.log(level, "%s: %s", fact.source, "up" if fact.up else fact.reason)
         elif isinstance(fact, SourceLost):
             self.lost += fact.count or 1
             log.warning("%s: %s", fact.source, fact.reason)
