@@ -32,7 +32,7 @@ class Notebook:
         self._client = BlockingKernelClient(connection_file=str(machine.path(self.file)))
         self._client.load_connection_file()
         self._client.start_channels()
-        self._client.wait_for_ready(timeout=30)
+        wait_for(self._answers, 60, f"kernel {self.pid} answers")
 
     def __enter__(self) -> Self:
         return self
@@ -40,6 +40,14 @@ class Notebook:
     def __exit__(self, *_: object) -> None:
         self._client.stop_channels()
         self._manager.communicate(timeout=20)
+
+    def _answers(self) -> bool:
+        """The client gives a kernel up when one heartbeat is late, as under load it may be."""
+        try:
+            self._client.wait_for_ready(timeout=10)
+        except RuntimeError:
+            return False
+        return True
 
     def begin(self, code: str) -> None:
         """Send a cell and return at once."""

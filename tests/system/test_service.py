@@ -17,7 +17,8 @@ from kerneld.proc.capabilities import Capability
 
 pytestmark = [pytest.mark.needs_systemd, pytest.mark.needs_root, pytest.mark.timeout(90)]
 LIVE = "/run/kerneld/live.db"
-SEGFAULT = "import ctypes\nctypes.string_at(0)"
+SEGFAULT = "import ctypes, time\ntime.sleep(0.5)\nctypes.string_at(0)"
+"""its pause lets iopub tell of the cell: what the kernel has not sent dies with it"""
 
 
 def end_of(machine: Machine, notebook: Notebook, **where: str) -> Incident:
