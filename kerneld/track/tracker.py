@@ -114,7 +114,8 @@ class Tracker:
             life = self._new_life(seen, file, moves)
         else:
             moves.effects.append(CloseFd(seen.pidfd))
-            life.seen, life.role = seen, self._role_of(seen, file, moves)
+            server = seen.server or life.seen.server  # an orphan's parent was its server
+            life.seen, life.role = replace(seen, server=server), self._role_of(seen, file, moves)
         if seen.server is not None:
             self._server_seen(seen.server, seen.at, moves)
         if life.role is Role.KERNEL:

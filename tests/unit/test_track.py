@@ -213,3 +213,12 @@ def test_a_process_that_later_names_another_file_stays_what_it_was() -> None:
     moves = feed(tracker, seen(20, handle=2, pidfd=77))
     assert moves.effects == [CloseFd(77)]
     assert dead_pids(tracker, 20) == [20]
+
+
+def test_a_kernel_seen_again_as_an_orphan_keeps_its_server() -> None:
+    tracker = Tracker("b")
+    server = ServerSeen(process(10, ppid=1), 500, "jupyter_server")
+    feed(tracker, seen(20, server=server), seen(20, argv=2, parents=(1,), pidfd=77))
+    kernel = feed(tracker, ended(20)).deaths[0].life.kernel
+    assert kernel is not None
+    assert kernel.server is not None
