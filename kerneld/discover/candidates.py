@@ -40,6 +40,9 @@ def pin(pid: int, door: Door) -> tuple[Process, int] | None:
         pidfd = open_pidfd(pid)
     except OSError:
         return None
+    if not is_alive(pidfd):  # 1,000 zombies read like the living took 1.9 s of a burst's 4.5
+        os.close(pidfd)
+        return None
     process = read_process(
         pid, boot_id=door.boot_id, pidfd_inode=pidfd_inode(pidfd), proc_root=door.proc_root
     )
