@@ -14,6 +14,7 @@ from kerneld.discover.table import FileTable
 from kerneld.model.effects import Effect, FindListener, ProbePorts, ReleaseFile, WatchFile
 from kerneld.model.facts import PortsHeard, ProcessChanged, ProcessSeen, SourceState
 from kerneld.model.process import Process
+from kerneld.proc.files import means_the_same
 from kerneld.proc.net import find_listener, listens
 from kerneld.proc.process import list_pids, read_argv, read_cgroups
 from kerneld.sources.source import Mailbox, Outlet
@@ -152,6 +153,7 @@ class DiscoverySource:
         if seen is None:
             self._scan.forget(named.pid)
             return
+        self._finds.pop(seen.handle, None)
         self._watch_folders_of(seen)
         groups = read_cgroups(named.pid, proc_root=self._door.proc_root)
         self._processes[named.pid] = (seen.process, groups)
@@ -160,13 +162,18 @@ class DiscoverySource:
         self._open(seen.handle, outlet)
 
     def _look_again(self, before: Process, groups: bytes, outlet: Outlet) -> None:
-        """A known process with its limits as they are now."""
+        """A known process with its limits as they are now.
+
+        Linux puts a dying one into v1's root cgroup (`cgroup_exit`), once its memory and with that its
+        command line is gone: where it lived is what it had before.
+        """
         pinned = pin(before.pid, self._door)
         if pinned is None:
             return
         process, pidfd = pinned
         os.close(pidfd)
-        if process.key == before.key:
+        lives = bool(read_argv(before.pid, proc_root=self._door.proc_root))
+        if lives and process.key == before.key:
             self._processes[before.pid] = (process, groups)
             if process != before:
                 outlet.emit(ProcessChanged(datetime.now(UTC), process))
@@ -176,7 +183,7 @@ class DiscoverySource:
         handle = self._table.number(process.uid, path)
         if not path.startswith("/"):
             self._table.deny(handle, "its path is not known here")
-        elif not self._same_mounts(process.pid):
+        elif not means_the_same(path, process.pid, proc_root=self._door.proc_root):
             self._table.deny(handle, "it lies in another mount namespace")
         return handle, self._table.problem(handle)
 
@@ -194,14 +201,6 @@ class DiscoverySource:
                 "uid %d has more than %d kernels: the rest is not watched", uid, self._max_per_user
             )
         return True
-
-    def _same_mounts(self, pid: int) -> bool:
-        """Whether a path means the same file to this process and to kerneld."""
-        own = f"{self._door.proc_root}/self/ns/mnt"
-        try:
-            return os.readlink(f"{self._door.proc_root}/{pid}/ns/mnt") == os.readlink(own)
-        except OSError:
-            return True
 
     def _open(self, handle: int, outlet: Outlet) -> None:
         opened = self._table.refresh(handle)

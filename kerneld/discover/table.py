@@ -13,6 +13,7 @@ from kerneld.proc.files import FileStamp, open_connection_file, stamp, unlinked_
 class _Entry:
     uid: int
     path: str
+    denied: bool = False
     fd: int = -1
     stamp: FileStamp | None = None
     problem: str = ""
@@ -49,6 +50,7 @@ class FileTable:
     def deny(self, handle: int, problem: str) -> None:
         """Don't open this file at all, and say why."""
         self._entries[handle].problem = problem
+        self._entries[handle].denied = True
 
     def refresh(self, handle: int) -> FileOpened | None:
         """Open the file if it is new or was written again since; None if there is nothing new.
@@ -56,7 +58,7 @@ class FileTable:
         The fact's descriptor belongs to whoever takes the fact.
         """
         entry = self._entries.get(handle)
-        if entry is None:
+        if entry is None or entry.denied:
             return None
         try:
             fd = open_connection_file(entry.path, owner_uid=entry.uid)

@@ -242,15 +242,31 @@ def oom_counters(case: Case) -> OomCounters | None:
 
 
 def _limit_hit(pairs: list[tuple[CgroupReading, CgroupReading]]) -> bool | None:
-    """v2: `oom` rose where a limit stands. v1 has no such counter: usage ≥ 90 % at the last look."""
-    seen: list[bool] = []
+    """v2: `oom` rose where a limit stands. v1 has no such counter: its usage and its peak tell."""
+    seen: list[bool | None] = []
     for index, (before, after) in enumerate(pairs):
         if before.version == 2 and before.oom is not None and after.oom is not None:
             if index == 0 or before.limit_bytes:
                 seen.append(after.oom > before.oom)
         elif before.version == 1 and before.limit_bytes and before.usage_bytes is not None:
-            seen.append(before.usage_bytes >= NEAR_LIMIT_SHARE * before.limit_bytes)
-    return any(seen) if seen else None
+            seen.append(_came_near(before, after, NEAR_LIMIT_SHARE * before.limit_bytes))
+    if not seen or (None in seen and True not in seen):
+        return None
+    return True in seen
+
+
+def _came_near(before: CgroupReading, after: CgroupReading, near_bytes: float) -> bool | None:
+    """Usage is looked at now and then, and fills in milliseconds: only a low peak says that it did not.
+
+    A peak that was that high before can't tell of a second time.
+    """
+    if (before.usage_bytes or 0) >= near_bytes:
+        return True
+    if after.peak_bytes is not None and after.peak_bytes < near_bytes:
+        return False
+    if before.peak_bytes is None or after.peak_bytes is None or before.peak_bytes >= near_bytes:
+        return None
+    return True
 
 
 REMOVAL_WINDOW = timedelta(seconds=2)

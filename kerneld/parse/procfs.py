@@ -250,12 +250,13 @@ def listening_unix(data: bytes) -> tuple[tuple[str, int], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One line of mountinfo. root: the part of the filesystem that is mounted there."""
+    """One line of mountinfo. device: `major:minor`; root: the part of it that is mounted there."""
 
     root: str
     point: str
     fs_type: str
     super_options: tuple[str, ...]
+    device: str
 
 
 def parse_mountinfo(data: bytes) -> tuple[Mount, ...]:
@@ -269,7 +270,8 @@ def parse_mountinfo(data: bytes) -> tuple[Mount, ...]:
         if len(rest) < 3:
             continue
         options = tuple(text_of(rest[2]).split(","))
-        mounts.append(Mount(_unescape(fields[3]), _unescape(fields[4]), text_of(rest[0]), options))
+        root, point = _unescape(fields[3]), _unescape(fields[4])
+        mounts.append(Mount(root, point, text_of(rest[0]), options, text_of(fields[2])))
     return tuple(mounts)
 
 
@@ -293,3 +295,12 @@ def filesystem_type(mountinfo: bytes, path: str) -> str:
     """The type of the filesystem that an absolute path lies on, "" where it can't be told."""
     mount = mount_of(parse_mountinfo(mountinfo), path)
     return mount.fs_type if mount else ""
+
+
+def place_of(mountinfo: bytes, path: str) -> tuple[str, str] | None:
+    """Where an absolute path without links leads: (device, path inside its filesystem)."""
+    mount = mount_of(parse_mountinfo(mountinfo), path)
+    if mount is None:
+        return None
+    inside = path[len(mount.point.rstrip("/")) :]
+    return mount.device, mount.root.rstrip("/") + inside

@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 
 from kerneld.errors import UnsafeFile
-from kerneld.parse.procfs import filesystem_type
+from kerneld.parse.procfs import filesystem_type, place_of
 
 MAX_FILE_BYTES = 64 * 1024
 
@@ -59,6 +59,30 @@ def is_slow(path: str) -> bool:
     with open("/proc/self/mountinfo", "rb") as mounts:
         fstype = filesystem_type(mounts.read(), path)
     return fstype.startswith(SLOW_FILESYSTEMS)
+
+
+def means_the_same(path: str, pid: int, *, proc_root: str = "/proc") -> bool:
+    """Whether an absolute path leads this process and that one to the same place.
+
+    Under ProtectSystem and its like kerneld has a mount namespace of its own, with the host's files in
+    the host's places: not the namespaces are compared, but what is mounted where the path leads.
+    """
+    own, theirs = f"{proc_root}/self", f"{proc_root}/{pid}"
+    try:
+        if os.readlink(f"{own}/ns/mnt") == os.readlink(f"{theirs}/ns/mnt"):
+            return True
+    except OSError:
+        pass  # whether the namespaces are the same may be hidden; mountinfo never is
+    try:
+        places = [place_of(_read(f"{who}/mountinfo"), path) for who in (own, theirs)]
+    except OSError:
+        return False
+    return places[0] is not None and places[0] == places[1]
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def stamp(fd: int) -> FileStamp:

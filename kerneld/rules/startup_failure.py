@@ -28,6 +28,8 @@ REFINES = frozenset(
 YOUNG = timedelta(seconds=90)
 """jupyter_client waits 60 s for the first answer (startup_timeout)"""
 SEEN_FROM_BIRTH = timedelta(seconds=2)
+TOO_YOUNG_TO_ANSWER = timedelta(seconds=3)
+"""ipykernel listens 0.9 s after its start: whose ports could not be looked at is judged by its age"""
 
 
 def judge(case: Case) -> Verdict | None:
@@ -36,17 +38,22 @@ def judge(case: Case) -> Verdict | None:
         return None
     if announced_shutdown(case) is not None or (end.code is None and end.signal not in FAULT_SIGNALS):
         return None
+    looked = case.kernel is not None and case.kernel.connection is not None
+    if not looked and age > TOO_YOUNG_TO_ANSWER:
+        return None
     from_birth = case.observed and case.watched_since - case.process.started_at <= SEEN_FROM_BIRTH
+    certain = looked and from_birth and end.code != 0
+    silence = "it never listened on its ports, nor was it heard"
     return Verdict(
         cause=Cause.STARTUP_FAILURE,
-        confidence=Confidence.CERTAIN if from_birth and end.code != 0 else Confidence.LIKELY,
+        confidence=Confidence.CERTAIN if certain else Confidence.LIKELY,
         summary=(
             f"The kernel never came up: {duration(age)} after its start it {_ended(exit_words(case))}. "
             "Its own message went to the server's log."
         ),
         because=(
             exit_quote(case),
-            Evidence(source="iopub", text="it never listened on its ports, nor was it heard"),
+            Evidence(source="iopub", text=silence if looked else f"it lived {duration(age)}"),
         ),
     )
 

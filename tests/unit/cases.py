@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from kerneld.model.case import Case, Host
 from kerneld.model.facts import (
+    Blind,
     CellStarted,
     CgroupDelta,
     CgroupReading,
@@ -20,7 +21,7 @@ from kerneld.model.facts import (
     Succession,
     TaskRow,
 )
-from kerneld.model.process import CgroupLocation, Kernel, Limit, Process, ProcessKey, Server
+from kerneld.model.process import CgroupLocation, Connection, Kernel, Limit, Process, ProcessKey, Server
 from kerneld.model.vocabulary import ExitHow, LimitKind, ServerKind, Trust
 
 BOOT = "11111111-2222-3333-4444-555555555555"
@@ -112,6 +113,13 @@ def task(pid: int, gib: float, comm: str = "python3") -> TaskRow:
     return TaskRow(pid=pid, comm=comm, uid=1000, rss_kb=int(gib * GIB) // 1024)
 
 
+CONNECTION = Connection(
+    transport="tcp", ip="127.0.0.1", shell_port=5001, iopub_port=5002, stdin_port=5003,
+    control_port=5004, hb_port=5005, signature_scheme="hmac-sha256", kernel_name="python3",
+    key_digest="d",
+)  # fmt: skip
+
+
 def counters(
     *,
     kills: int = 1,
@@ -120,14 +128,18 @@ def counters(
     version: int = 2,
     sigkilled: int = 1,
     gone: bool = False,
+    peaks: tuple[float, float] | None = None,
 ) -> CgroupDelta:
-    """The victim's own limited cgroup before and after; usage: its share at the last sample."""
+    """The victim's own limited cgroup before and after; usage, peaks: their shares of the limit."""
     known = oom_rise is not None
     before = CgroupReading(
         version=version, path=GROUP, at=at(-0.5), oom=3 if known else None, oom_kill=5,
         usage_bytes=int(usage * 4 * GIB), limit_bytes=4 * GIB,
     )  # fmt: skip
     rise = {"at": at(0.5), "oom": 3 + oom_rise if oom_rise is not None else None, "oom_kill": 5 + kills}
+    if peaks is not None:
+        before = before.model_copy(update={"peak_bytes": int(peaks[0] * 4 * GIB)})
+        rise["peak_bytes"] = int(peaks[1] * 4 * GIB)
     after = () if gone else (before.model_copy(update=rise),)
     return CgroupDelta(before=(before,), after=after, kills_in_window=sigkilled)
 
@@ -150,6 +162,7 @@ def death(*, signal: int | None = None, code: int | None = None, **fields: Any) 
         "kernel": Kernel(
             id="k1", process=who, name="python3", server=parent, found_at=who.started_at,
             notebook_path="/home/alice/n.ipynb", notebook_how="connection-file",
+            connection=CONNECTION,
         ),
         "process": who,
         "server": parent,
@@ -168,3 +181,11 @@ def death(*, signal: int | None = None, code: int | None = None, **fields: Any) 
 
 
 TEXT = Trust.TEXT
+
+
+def unread(case: Case) -> Case:
+    """The same death of a kernel whose connection file could not be read."""
+    assert case.kernel is not None
+    kernel = case.kernel.model_copy(update={"connection": None})
+    blind = (*case.blind, Blind(source="connection-file", reason="it may not be read"))
+    return case.model_copy(update={"kernel": kernel, "blind": blind})

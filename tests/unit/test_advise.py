@@ -67,7 +67,7 @@ def test_memory_advice_gives_the_numbers() -> None:
     peaks = (PeakReading(how=PeakHow.SAMPLE, peak_bytes=int(3.5 * GIB), lower_bound=True),)
     memory = case.memory.model_copy(update={"peaks": peaks, "growth_bytes_per_s": 1.5 * GIB})
     text = advice(case.model_copy(update={"memory": memory}))[0].text
-    assert "at least 3.5 GiB under a limit of 4.0 GiB" in text
+    assert "It held 3.9 GiB under a limit of 4.0 GiB" in text
     assert "grew by 1.5 GiB a second" in text
 
 

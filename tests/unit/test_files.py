@@ -1,6 +1,7 @@
 """A path that a user planted is refused at once, whatever it is; root follows nothing."""
 
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 
 from kerneld.discover.table import FileTable
 from kerneld.errors import UnsafeFile
-from kerneld.proc.files import open_connection_file
+from kerneld.proc.files import means_the_same, open_connection_file
 
 CONTENT = b'{"shell_port": 1}'
 
@@ -168,3 +169,34 @@ def test_an_empty_file_is_waited_for(folder: Path) -> None:
     assert opened is not None
     os.close(opened.fd)
     table.close()
+
+
+def test_a_file_that_is_denied_is_never_opened(folder: Path) -> None:
+    table = FileTable()
+    handle = table.number(os.getuid(), str(plain(folder)))
+    table.deny(handle, "it lies in another mount namespace")
+    assert table.refresh(handle) is None
+    assert table.problem(handle) == "it lies in another mount namespace"
+
+
+@pytest.mark.needs_root
+def test_a_mount_namespace_is_another_place_only_where_something_else_is_mounted() -> None:
+    """A service's sandbox has a namespace of its own, with the host's files in the host's places."""
+    path = "/var/tmp/kernel-1.json"
+    hold = "mount --make-rprivate / && {} && echo ready && exec sleep 60"
+    same, other = (
+        subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", hold.format(also)], stdout=subprocess.PIPE, text=True
+        )
+        for also in ("true", "mount -t tmpfs none /var/tmp")
+    )
+    try:
+        for child in (same, other):
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+        assert means_the_same(path, same.pid)
+        assert not means_the_same(path, other.pid)
+    finally:
+        for child in (same, other):
+            child.kill()
+            child.wait()

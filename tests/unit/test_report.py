@@ -44,7 +44,7 @@ def test_an_oom_kill_told_in_full() -> None:
     assert (told.category, told.cause, told.revision) == (Category.MEMORY, Cause.OOM_CGROUP, 2)
     assert (told.exit.signal, told.exit.code, told.exit.how) == (9, None, ExitHow.PIDFD)
     assert (told.memory.peak_bytes, told.memory.peak_how) == (4187592704, PeakHow.OOM_LINE)
-    assert told.memory.peak_is_lower_bound is True
+    assert told.memory.peak_is_lower_bound is False
     assert (told.memory.limit_bytes, told.memory.limit_kind, told.memory.limit_path) == (
         4 * GIB, LimitKind.CGROUP, GROUP,
     )  # fmt: skip

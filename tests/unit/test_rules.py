@@ -23,6 +23,7 @@ from cases import (
     server,
     server_end,
     succeeded,
+    unread,
 )
 
 from kerneld.diagnose import diagnose
@@ -89,9 +90,33 @@ MEMORY = {
         death(signal=9, cgroup=counters(version=1, oom_rise=None, usage=0.95), blind=NO_LOG),
         C.OOM_CGROUP, LIKELY,
     ),
-    "v1, limit half full": (
-        death(signal=9, cgroup=counters(version=1, oom_rise=None, usage=0.5), blind=NO_LOG),
+    "v1, limit half full to the end": (
+        death(
+            signal=9,
+            cgroup=counters(version=1, oom_rise=None, usage=0.5, peaks=(0.5, 0.6)),
+            blind=NO_LOG,
+        ),
         C.OOM_HOST, POSSIBLE,
+    ),
+    "v1, limit reached since the last look": (
+        death(
+            signal=9,
+            cgroup=counters(version=1, oom_rise=None, usage=0.1, peaks=(0.1, 1.0)),
+            blind=NO_LOG,
+        ),
+        C.OOM_CGROUP, LIKELY,
+    ),
+    "v1, limit reached once, nobody knows when": (
+        death(
+            signal=9,
+            cgroup=counters(version=1, oom_rise=None, usage=0.1, peaks=(1.0, 1.0)),
+            blind=NO_LOG,
+        ),
+        C.KILLED, POSSIBLE,
+    ),
+    "v1, half full, peak unread": (
+        death(signal=9, cgroup=counters(version=1, oom_rise=None, usage=0.5), blind=NO_LOG),
+        C.KILLED, POSSIBLE,
     ),
     "cgroup gone": (death(signal=9, cgroup=counters(gone=True), blind=NO_LOG), C.KILLED, POSSIBLE),
 }  # fmt: skip
@@ -188,6 +213,13 @@ EXITS = {
     "never came up": (
         death(code=1, answered=False, busy=None, last_cell=None, process=YOUNG),
         C.STARTUP_FAILURE, CERTAIN,
+    ),
+    "never came up, its file unread": (
+        unread(death(code=1, answered=False, busy=None, last_cell=None, process=YOUNG)),
+        C.STARTUP_FAILURE, LIKELY,
+    ),
+    "lived on, its file unread": (
+        unread(death(code=1, answered=False, busy=None, last_cell=None)), C.HARD_EXIT, LIKELY,
     ),
     "crashed on import": (
         death(signal=11, answered=False, busy=None, last_cell=None, process=YOUNG),
