@@ -89,6 +89,7 @@ def _collect(
         print(f"kerneld ready: {mode} mode, {paths.database}", file=sys.stderr, flush=True)
         collector.run(owner, keeping.do)
         collector.stop()
+    store.note_alive(datetime.now(UTC))
 
 
 def _settings(given: Path | None, paths: Paths) -> Config:
