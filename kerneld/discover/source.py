@@ -80,6 +80,8 @@ class DiscoverySource:
     # ------------------------------------------------------------------ the thread
 
     def run(self, outlet: Outlet) -> None:
+        self._folders = Folders(self._mailbox.wake)  # an observer runs once
+        self._folders_at = float("-inf")
         self._folders.start()
         outlet.emit(SourceState(datetime.now(UTC), self.name, True))
         poll = select.poll()
