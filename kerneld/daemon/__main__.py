@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kerneld import config as configuration
