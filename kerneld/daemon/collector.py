@@ -79,6 +79,8 @@ class Collector:
             for fact in facts:
                 self._note(fact)
             owner.feed(fact for fact in facts if not isinstance(fact, Stop))
+            if len(facts) < BATCH:
+                owner.reconsider()
             now = time.monotonic()
             owner.settle(now)
             if any(isinstance(fact, Stop) for fact in facts):

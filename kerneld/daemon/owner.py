@@ -6,7 +6,7 @@ One thread, and the only one that touches tracking, correlation, diagnosis and t
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 EARLY_S = 1.0
 """a certain verdict waits this long for the rest of its evidence, then settles"""
 RETRY_S = 1.0
+SETTLED_A_TURN = 64
+"""1,000 at once took 1 s, and a death meanwhile waited for all of them"""
 
 
 class Memory(Protocol):
@@ -86,7 +88,7 @@ class Owner:
     # ------------------------------------------------------------------ facts
 
     def feed(self, facts: Iterable[Fact]) -> None:
-        """One batch: its deaths are stored, in one transaction, before anything else."""
+        """One batch: its deaths are judged and stored, in one transaction, before anything else."""
         for fact in facts:
             moves = self.tracker.feed(fact)
             self._move(moves)
@@ -97,8 +99,16 @@ class Owner:
                 self._mark_busy(fact.handle)
             if isinstance(fact, ProcessEnded) and not moves.deaths:
                 self.rooms.act(ForgetMemory(fact.key))
-        self._tell_changed()
+        self._tell([case_uuid for case_uuid in self._changed if self._is_untold(case_uuid)])
         self._remember_tracked()
+
+    def reconsider(self) -> None:
+        """Judge again the open cases of which more is known; for when no fact waits.
+
+        Of 1,000 deaths at once the last waited for 2,000 second looks at those before it.
+        """
+        self._changed &= self._told.keys()
+        self._tell([case_uuid for case_uuid in self._changed if not self._is_untold(case_uuid)])
 
     def _remember_tracked(self) -> None:
         """Who is watched, into the database; what it does not take now is tried again."""
@@ -158,24 +168,26 @@ class Owner:
 
     # ------------------------------------------------------------------ verdicts
 
-    def _tell_changed(self) -> None:
+    def _is_untold(self, case_uuid: str) -> bool:
+        told = self._told.get(case_uuid)
+        return told is not None and told.incident is None
+
+    def _tell(self, uuids: Collection[str]) -> None:
         """Store the first verdict of every new case, and each later one that says something else."""
+        self._changed -= set(uuids)
         saves: list[tuple[Incident, Case | None]] = []
-        for case_uuid in self._changed:
-            told = self._told.get(case_uuid)
-            if told is None:
-                continue
+        for case_uuid in uuids:
+            told = self._told[case_uuid]
             case, judgement, incident = self._judge(case_uuid, State.PROVISIONAL)
             if is_final(case, judgement):
                 self.correlator.hasten(case_uuid, time.monotonic() + EARLY_S)
             if told.incident is None or _says_else(told.incident, incident):
                 saves.append((incident, case))
-        self._changed = set()
         self._save(saves)
 
     def settle(self, now: float) -> None:
         """Judge the cases whose time has come once more, for good."""
-        self._finish(self.correlator.due(now))
+        self._finish(self.correlator.due(now)[:SETTLED_A_TURN])
 
     def look_back(self, cases: Sequence[Case]) -> None:
         """Take in cases from before this start; they settle when the Linux log has had its say."""
