@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 
 from kerneld.discover.candidates import Door, pin, see
 from kerneld.discover.folders import Folders, homes_of_people, runtime_folders
+from kerneld.discover.ports import Ports
 from kerneld.discover.scan import Named, ProcessScan
 from kerneld.discover.table import FileTable
 from kerneld.model.effects import Effect, FindListener, ProbePorts, ReleaseFile, WatchFile
 from kerneld.model.facts import PortsHeard, ProcessChanged, ProcessSeen, SourceState
 from kerneld.model.process import Process
 from kerneld.proc.files import means_the_same
-from kerneld.proc.net import find_listener, listens
-from kerneld.proc.process import list_pids, read_argv, read_cgroups
+from kerneld.proc.process import read_argv, read_cgroups
 from kerneld.sources.source import Mailbox, Outlet
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,6 @@ SCAN_S = 1.0
 HINTED_SCAN_S = 5.0
 """with it: an exec wakes the scan at once"""
 PROBE_S = 0.1
-PROBE_GIVES_UP_S = 120.0
-FIND_GIVES_UP_S = 10.0
 UNREAD_GIVES_UP_S = 30.0
 """a file is written in several steps, and may be seen empty: it is opened again until it is read"""
 REMOVAL_POLL_S = 0.05
@@ -50,11 +48,9 @@ class DiscoverySource:
         self._scan = ProcessScan(door.proc_root)
         self._table = FileTable()
         self._folders = Folders(self._mailbox.wake)
-        self._probes: dict[int, tuple[ProbePorts, float]] = {}
-        self._finds: dict[int, tuple[FindListener, float]] = {}
+        self._ports = Ports(door.proc_root)
         self._unread: dict[int, tuple[int, float]] = {}
         self._removals: dict[int, float] = {}
-        self._find_at = 0.0
         self._processes: dict[int, tuple[Process, bytes]] = {}
         self._bare: dict[int, Named] = {}
         self._crowded: set[int] = set()
@@ -99,8 +95,7 @@ class DiscoverySource:
                     scan_at = time.monotonic() + self._scan_pause()
                 self._look_at_files(outlet)
                 self._look_at_known(outlet)
-                self._probe(outlet)
-                self._find_listeners(outlet)
+                self._look_at_ports(outlet)
                 self._look_for_removals(outlet)
         finally:
             self._folders.stop()
@@ -108,7 +103,7 @@ class DiscoverySource:
     def _pause(self) -> float:
         if self._removals:
             return REMOVAL_POLL_S
-        return PROBE_S if self._probes or self._bare or self._unread else SCAN_S
+        return PROBE_S if self._ports.awaited or self._bare or self._unread else SCAN_S
 
     def _scan_pause(self) -> float:
         """The connector's hints make the regular scan rare; a fork that is young is looked at again."""
@@ -121,14 +116,14 @@ class DiscoverySource:
         match order:
             case ProbePorts():
                 self._unread.pop(order.key.pid, None)
-                self._probes[order.key.pid] = (order, now)
+                self._ports.probe(order)
             case WatchFile():
                 self._removals[order.handle] = now
             case ReleaseFile():
                 self._table.release(order.handle)
                 self._removals.pop(order.handle, None)
             case FindListener():
-                self._finds[order.handle] = (order, now)
+                self._ports.find(order)
 
     # ------------------------------------------------------------------ processes
 
@@ -155,7 +150,7 @@ class DiscoverySource:
         if seen is None:
             self._scan.forget(named.pid)
             return
-        self._finds.pop(seen.handle, None)
+        self._ports.found(seen.handle)
         self._watch_folders_of(seen)
         groups = read_cgroups(named.pid, proc_root=self._door.proc_root)
         self._processes[named.pid] = (seen.process, groups)
@@ -211,45 +206,22 @@ class DiscoverySource:
 
     # ------------------------------------------------------------------ ports
 
-    def _probe(self, outlet: Outlet) -> None:
-        now = time.monotonic()
-        for pid, (order, since) in list(self._probes.items()):
-            try:
-                uid = os.stat(f"{self._door.proc_root}/{pid}").st_uid
-                heard = listens(pid, order.connection, uid=uid, proc_root=self._door.proc_root)
-            except OSError:
-                del self._probes[pid]
-                continue
-            if heard:
-                if pid in self._processes:
-                    self._look_again(*self._processes[pid], outlet)
-                outlet.emit(PortsHeard(datetime.now(UTC), order.key))
-            if heard or now - since > PROBE_GIVES_UP_S:
-                del self._probes[pid]
-
-    def _find_listeners(self, outlet: Outlet) -> None:
-        """Files that no command line names: who listens on their ports? A stale one has nobody."""
-        now = time.monotonic()
-        if not self._finds or now < self._find_at:
-            return
-        self._find_at = now + SCAN_S
-        root = self._door.proc_root
-        pids = list_pids(root)
-        for handle, (order, since) in list(self._finds.items()):
-            path = self._table.path(handle)
-            pid = find_listener(pids, order.connection, uid=order.owner_uid, proc_root=root)
-            argv = read_argv(pid, proc_root=root) if pid else None
-            if pid and path and argv:
+    def _look_at_ports(self, outlet: Outlet) -> None:
+        for key in self._ports.heard():
+            if key.pid in self._processes:
+                self._look_again(*self._processes[key.pid], outlet)
+            outlet.emit(PortsHeard(datetime.now(UTC), key))
+        for handle, pid in self._ports.listeners():
+            path, argv = self._table.path(handle), read_argv(pid, proc_root=self._door.proc_root)
+            if path and argv:
                 self._tell(Named(pid, tuple(argv), path), outlet)
-            if argv or path is None or now - since > FIND_GIVES_UP_S:
-                del self._finds[handle]
 
     # ------------------------------------------------------------------ files
 
     def _look_at_files(self, outlet: Outlet) -> None:
         """New and rewritten files in the folders, and the files of bare ipykernels."""
         for uid, path in self._folders.changed():
-            if uid >= 0 and self._wanted(uid):
+            if uid >= 0 and self._wanted(uid) and self._has_room(uid, path):
                 self._open(self._table.number(uid, path), outlet)
         for pid, (handle, since) in list(self._unread.items()):
             self._open(handle, outlet)
@@ -259,6 +231,10 @@ class DiscoverySource:
             if not self._find_bare_file(pid, named, outlet):
                 continue
             del self._bare[pid]
+
+    def _has_room(self, uid: int, path: str) -> bool:
+        """A folder full of files costs a user's own share of descriptors, and no more."""
+        return self._table.known(uid, path) or self._table.count(uid) < self._max_per_user
 
     def _find_bare_file(self, pid: int, named: Named, outlet: Outlet) -> bool:
         """`python -m ipykernel` writes kernel-<its own pid>.json; True when done with this pid."""

@@ -36,6 +36,9 @@ class FileTable:
         self._numbers[uid, path] = handle
         return handle
 
+    def known(self, uid: int, path: str) -> bool:
+        return (uid, path) in self._numbers
+
     def count(self, uid: int) -> int:
         """How many files of this owner have a number."""
         return sum(owner == uid for owner, _ in self._numbers)
