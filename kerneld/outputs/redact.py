@@ -35,8 +35,10 @@ def redact(record: R) -> R:
         stand_ins.setdefault(name.partition(".")[0], "host1")
     if not stand_ins:
         return record
+    # many a host is called `vm`, and every OOM line of Linux has a `total-vm:`
     longest_first = sorted(stand_ins, key=len, reverse=True)
-    words = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, longest_first))})(?![A-Za-z0-9])")
+    either = "|".join(map(re.escape, longest_first))
+    words = re.compile(rf"(?<![A-Za-z0-9])(?<!total-)(?:{either})(?![A-Za-z0-9])")
     return type(record).model_validate(_replaced(document, words, stand_ins))
 
 

@@ -58,3 +58,12 @@ def test_an_incident_is_redacted_in_its_sentences_too() -> None:
         incident.uuid,
         incident.died_at,
     )
+
+
+def test_a_host_that_is_called_as_a_word_of_linux_spoils_no_line() -> None:
+    """`vm` is what many a cloud calls its machines."""
+    line = "Killed process 7 (python) total-vm:12kB on vm"
+    case = told(signal=9, log=(oom(line=line),))
+    case = case.model_copy(update={"host": case.host.model_copy(update={"name": "vm"})})
+    [record] = redact(withhold(case, CodePolicy.OFF)).log
+    assert record.event.line == "Killed process 7 (python) total-vm:12kB on host1"
