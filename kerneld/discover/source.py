@@ -159,11 +159,7 @@ class DiscoverySource:
         self._open(seen.handle, outlet)
 
     def _look_again(self, before: Process, groups: bytes, outlet: Outlet) -> None:
-        """A known process with its limits as they are now.
-
-        Linux puts a dying one into v1's root cgroup (`cgroup_exit`), once its memory and with that its
-        command line is gone: where it lived is what it had before.
-        """
+        """A known process with its limits as they are now. A dying one is in v1's root cgroup, argv gone."""
         pinned = pin(before.pid, self._door)
         if pinned is None:
             return
