@@ -159,7 +159,7 @@ class DiscoverySource:
         self._open(seen.handle, outlet)
 
     def _look_again(self, before: Process, groups: bytes, outlet: Outlet) -> None:
-        """A known process with its limits as they are now. A dying one is in v1's root cgroup, argv gone."""
+        """A known process with its limits as they are now. A dying one is in v1's root cgroup."""
         pinned = pin(before.pid, self._door)
         if pinned is None:
             return
