@@ -146,7 +146,7 @@ class _Envelope:
 
 def _status(content: dict[str, object], envelope: _Envelope) -> SessionFact | None:
     state = content.get("execution_state")
-    if state not in _STATES or not isinstance(state, str):
+    if not isinstance(state, str) or state not in _STATES:
         return None
     return KernelStatus(
         at=envelope.at,
