@@ -31,9 +31,11 @@ import os
 large_list = []
 for i in range(1_000_000):
     large_list.append(os.urandom(8000))"""
+# the pause: a kernel that dies at once takes the message that its cell began along
 SEGFAULT_CELL = """\
-import ctypes
+import ctypes, time
 
+time.sleep(0.3)
 ctypes.string_at(0)"""
 _HAS_NUMPY = "__import__('importlib.util').util.find_spec('numpy') is not None"
 

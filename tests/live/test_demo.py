@@ -116,7 +116,7 @@ def test_a_user_without_a_scope_sees_a_segfault_and_why(world: World) -> None:
     assert demo.process.returncode == 0, errors
     assert demo.took_s <= IN_TIME_S
     assert page.startswith("demo/demo.ipynb crashed in compiled code (segfault)")
-    assert "   3  ctypes.string_at(0)" in page
+    assert "   4  ctypes.string_at(0)" in page
     assert "It was a segfault and not the memory, because " in page
     demo.assert_nothing_is_left()
 

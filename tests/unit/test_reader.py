@@ -69,7 +69,7 @@ def test_an_ipykernel_is_heard_from_its_cells_to_its_restart_and_end(rig: Rig, t
         announced = rig.wait_for(is_a(ShutdownAnnounced))
         assert isinstance(announced, ShutdownAnnounced)
         assert announced.restart
-        rig.wait_for(lambda f: isinstance(f, KernelStatus) and f.state == "starting")
+        # its `starting` may be said before the socket has joined it again
         book.await_answer()
         book.run("y = 'after the restart'")
         rig.wait_for(is_cell("y = 'after the restart'"))
