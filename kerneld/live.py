@@ -50,6 +50,7 @@ class LiveWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._texts: dict[int, tuple[LivingState, str]] = {}
         try:
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             for file in _files(path):
@@ -64,7 +65,9 @@ class LiveWriter:
 
     def write(self, states: Sequence[LivingState], daemon: DaemonState, *, at: datetime) -> None:
         """Replace what stands there; at: now."""
-        rows = [(s.key.pid, s.kernel_id, s.uid, s.model_dump_json()) for s in states]
+        texts = [self._text(state) for state in states]
+        self._texts = dict(zip(map(id, states), zip(states, texts, strict=True), strict=True))
+        rows = [(s.key.pid, s.kernel_id, s.uid, text) for s, text in zip(states, texts, strict=True)]
         run = self._connection.execute
         try:
             run("BEGIN IMMEDIATE")
@@ -77,6 +80,11 @@ class LiveWriter:
             if self._connection.in_transaction:
                 self._connection.rollback()
             raise StoreError(f"{self._path}: {problem}") from None
+
+    def _text(self, state: LivingState) -> str:
+        """A state that is told again is the same object, and needs no second rendering."""
+        known = self._texts.get(id(state))
+        return known[1] if known is not None else state.model_dump_json()
 
     def close(self) -> None:
         """Fold the log into the file, which is then one file to move."""

@@ -239,6 +239,11 @@ class MemorySource:
             before = track.cgroup.before(track.last_s)
         return CgroupDelta(before=before, after=track.cgroup.read_now())
 
+    def rss_bytes(self, key: ProcessKey) -> int | None:
+        """What a process holds by the last look; None where it is not sampled."""
+        track = self._tracks.get(key)
+        return track.last_bytes or None if track else None
+
     def living(self, key: ProcessKey) -> LivingMemory | None:
         """How a process does now; None where it is not sampled."""
         track = self._tracks.get(key)

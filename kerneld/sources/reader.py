@@ -37,7 +37,7 @@ from kerneld.sources.source import Mailbox, Outlet
 
 log = logging.getLogger(__name__)
 
-PING_S = 1.0
+PING_S = 2.0
 LATE_S = 5.0
 MAX_RSS_BYTES = 200 * 1024 * 1024
 """idle it has 34 MiB; a backlog of every kernel's largest messages 48 MiB more"""
