@@ -21,7 +21,7 @@ MAX_FRAME_BYTES = 8 * 1024 * 1024
 MAX_FRAMES = 64
 MAX_SOCKETS = 8192
 RECONNECT_MS = 20
-"""ZeroMQ waits up to twice as long. At 100 ms one in eight restarted kernels ran its first cell unheard"""
+"""ZeroMQ waits up to twice as long; at 100 ms one restarted kernel in eight had a first cell unheard"""
 _EVENT = struct.Struct("=hi")
 """http://api.zeromq.org/4-3:zmq-socket-monitor: event, value"""
 _STACK_BYTES = 256 * 1024
