@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,6 +38,8 @@ from kerneld.store import Journal, Store
 
 log = logging.getLogger("kerneld")
 
+SYSTEM_FRESH_S = 60.0
+"""it writes every 2 s"""
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
 
@@ -137,11 +140,13 @@ def _tell(incident: Incident) -> None:
 
 
 def _refuse_beside_system() -> None:
-    system = configuration.paths(Mode.SYSTEM, {}, Path("/root"))
-    if system.live.exists():
+    """Two recorders would tell everything twice. One that was killed leaves its files behind."""
+    live = configuration.paths(Mode.SYSTEM, {}, Path("/root")).live
+    written = [file.stat().st_mtime for file in (live, Path(f"{live}-wal")) if file.exists()]
+    if written and time.time() - max(written) < SYSTEM_FRESH_S:
         raise AlreadyRunning(
-            "a system-wide kerneld already watches this machine: `kerneld incidents` shows your "
-            "own kernels' ends. To run one of your own beside it: kerneld run --force"
+            "a system-wide kerneld already watches this machine, your kernels among them; "
+            "to run one of your own beside it: kerneld run --force"
         )
 
 

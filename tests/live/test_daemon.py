@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,3 +167,30 @@ def test_it_stops_while_it_starts(daemon: Daemon) -> None:
     except TimeoutError as late:
         raise RigError("a daemon that starts does not stop") from late
     assert "Traceback" not in said
+
+
+@pytest.fixture
+def system_live() -> Iterator[Path]:
+    """The file that a system-wide daemon writes every 2 s; none may run here."""
+    live = Path("/run/kerneld/live.db")
+    if live.parent.exists():
+        pytest.fail(f"{live.parent} exists: stop the kerneld of this machine first")
+    live.parent.mkdir(mode=0o755)
+    live.touch()
+    yield live
+    live.unlink()
+    live.parent.rmdir()
+
+
+def test_a_users_daemon_stays_away_beside_the_systems_unless_forced(
+    world: World, system_live: Path
+) -> None:
+    argv = [sys.executable, "-m", "kerneld.daemon", "--db", str(world.plain.home / "own" / "k.db")]
+    refused = world.plain.run(argv)
+    assert refused.returncode == 75
+    assert "--force" in refused.stderr
+    os.utime(system_live, (1, 1))  # of a daemon that was killed long ago
+    with world.plain.popen(argv, stderr=subprocess.PIPE) as daemon:
+        assert daemon.stderr is not None
+        assert "kerneld ready" in daemon.stderr.readline()
+        daemon.terminate()
