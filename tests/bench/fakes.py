@@ -89,10 +89,16 @@ class FakeKernels:
         for _ in range(number):
             path = f"/nonexistent/kernel-{uuid.uuid4()}.json"
             argv = ["sh", "-c", "read line", "kernel", "-f", path]
-            process = subprocess.Popen(argv, stdin=self._wait_on, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                argv, stdin=self._wait_on, stderr=subprocess.DEVNULL, start_new_session=True
+            )
             self._running[process.pid] = process
             started.add(process.pid)
         return started
+
+    @property
+    def pids(self) -> set[int]:
+        return set(self._running)
 
     def kill(self) -> None:
         """SIGKILL to all of them, one after another without a pause; they are not reaped yet."""
@@ -128,6 +134,11 @@ def busy_s(pid: int) -> float:
 
 def rss_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def pss_bytes(pid: int) -> int:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(rollup.partition("\nPss:")[2].split()[0]) * 1024
 
 
 def fsync_s(folder: Path, times: int = 25) -> float:

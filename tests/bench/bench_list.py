@@ -1,0 +1,120 @@
+"""`kerneld incidents` over 100,000 incidents, against a program that only imports the same libraries.
+
+The figure to reach: the whole process takes at most 1.2 times the CPU of a typer program that imports
+what it imports and prints one row. Pairs by turns, medians. `python tests/bench/bench_list.py`
+"""
+
+import argparse
+import os
+import sqlite3
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+
+from fakes import FakeKernels, a_daemon
+from rig import wait_for
+
+from kerneld.model.incident import Incident
+from kerneld.model.vocabulary import State
+from kerneld.store import Query, Store
+from kerneld.store.query import statement
+
+AT_ONCE = 5000
+FLOOR = """
+import gc, sys
+import typer
+from rich.console import Console
+from rich.table import Table
+import sqlite_utils
+import kerneld.model.incident
+
+app = typer.Typer()
+
+@app.command()
+def incidents() -> None:
+    sys.stdout.write("1  killed\\n")
+
+gc.freeze()
+app()
+"""
+
+
+def a_death() -> Incident:
+    """A real one, to be multiplied."""
+    with a_daemon() as daemon, FakeKernels() as kernels:
+        daemon.await_living(kernels.start(1))
+        (pid,) = kernels.pids
+        kernels.kill()
+        kernels.reap()
+
+        def settled() -> list[Incident]:
+            ends = [end for end in daemon.ends() if end.process.pid == pid]
+            return [end for end in ends if end.state is State.SETTLED]
+
+        wait_for(lambda: bool(settled()), 60, "a settled end")
+        return settled()[0]
+
+
+def fill(path: Path, number: int) -> None:
+    death = a_death()
+    with Store.open(path) as store:
+        for first in range(0, number, AT_ONCE):
+            store.save_all(
+                [
+                    (
+                        death.model_copy(
+                            update={
+                                "uuid": f"{index:08x}-0000-4000-8000-000000000000",
+                                "died_at": death.died_at - timedelta(seconds=number - index),
+                            }
+                        ),
+                        None,
+                    )
+                    for index in range(first, min(first + AT_ONCE, number))
+                ]
+            )
+
+
+def cpu_s(argv: list[str]) -> float:
+    """CPU of one whole process; it must end well and print something."""
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen(argv, stdout=out, env={**os.environ, "COLUMNS": "120"})
+        _, status, usage = os.wait4(process.pid, 0)
+        if status or not out.seek(0, os.SEEK_END):
+            raise SystemExit(f"{argv} ended with status {status}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def plan(path: Path) -> list[str]:
+    sql, values = statement(Query(limit=50))
+    with sqlite3.connect(path) as db:
+        return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--incidents", type=int, default=100_000)
+    parser.add_argument("--pairs", type=int, default=15)
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="kerneld-bench-", dir="/var/tmp") as name:
+        path = Path(name) / "kerneld.db"
+        os.chmod(name, 0o700)
+        fill(path, wanted.incidents)
+        script = str(Path(sysconfig.get_path("scripts")) / "kerneld")
+        ours = [sys.executable, script, "incidents", "--db", str(path)]
+        floor = [sys.executable, "-c", FLOOR]
+        pairs = [(cpu_s(ours), cpu_s(floor)) for _ in range(wanted.pairs + 2)][2:]
+        listed, least = (median(column) for column in zip(*pairs, strict=True))
+        ratios = sorted(one / other for one, other in pairs)
+        print(f"{wanted.incidents} incidents, {path.stat().st_size / 2**20:.0f} MiB")
+        print(f"kerneld incidents {listed * 1e3:.0f} ms, the floor {least * 1e3:.0f} ms of CPU")
+        print(f"{median(ratios):.2f} times ({ratios[0]:.2f} to {ratios[-1]:.2f}); the bar is 1.2")
+        print(f"plan: {'; '.join(plan(path))}")
+
+
+if __name__ == "__main__":
+    main()
