@@ -51,6 +51,11 @@ class ProcessScan:
                     found.append(named)
         return found
 
+    def look_at(self, pid: int) -> Named | None:
+        """The same for one process that has just begun a program."""
+        self._seen_at[pid] = time.monotonic()
+        return self._read(pid)
+
     def has_young(self) -> bool:
         now = time.monotonic()
         return any(now - at <= YOUNG_S for at in self._seen_at.values())

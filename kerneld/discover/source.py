@@ -5,6 +5,8 @@ import os
 import pwd
 import select
 import time
+from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from kerneld.discover.candidates import Door, pin, see
@@ -28,6 +30,7 @@ HINTED_SCAN_S = 5.0
 KNOWN_S = 4.0
 """a look at a kernel's cgroup: 28 us with cold caches, and when its ports are heard, too"""
 PROBE_S = 0.1
+MAX_EXECUTED = 1024
 UNREAD_GIVES_UP_S = 30.0
 """a file is written in several steps, and may be seen empty: it is opened again until it is read"""
 REMOVAL_POLL_S = 0.05
@@ -59,6 +62,7 @@ class DiscoverySource:
         self._folders_at = float("-inf")
         self._hinted_at = float("-inf")
         self._hint = False
+        self._executed: deque[int] = deque(maxlen=MAX_EXECUTED)
 
     # ------------------------------------------------------------------ from other threads
 
@@ -66,9 +70,10 @@ class DiscoverySource:
         if isinstance(effect, ProbePorts | FindListener | WatchFile | ReleaseFile):
             self._mailbox.put(effect)
 
-    def hint(self) -> None:
-        """Something executed: look now."""
-        self._hint = True
+    def hint(self, pids: Sequence[int]) -> None:
+        """These processes executed a program: look at them now; none named: look at all."""
+        self._executed.extend(pids)
+        self._hint |= not pids
         self._hinted_at = time.monotonic()
         self._mailbox.wake()
 
@@ -91,6 +96,7 @@ class DiscoverySource:
                 poll.poll(1000 * max(0.0, min(scan_at - time.monotonic(), self._pause())))
                 for order in self._mailbox.drain():
                     self._obey(order, outlet)
+                self._look_at_executed(outlet)
                 if self._hint or time.monotonic() >= scan_at:
                     self._hint = False
                     self._look(outlet)
@@ -131,12 +137,16 @@ class DiscoverySource:
 
     # ------------------------------------------------------------------ processes
 
+    def _look_at_executed(self, outlet: Outlet) -> None:
+        """A kernel without ipykernel lives 30 ms: it is looked at before any other."""
+        while self._executed:
+            named = self._scan.look_at(self._executed.popleft())
+            if named is not None:
+                self._take(named, outlet)
+
     def _look(self, outlet: Outlet) -> None:
         for named in self._scan.look():
-            if named.path is None:
-                self._bare[named.pid] = named
-            else:
-                self._tell(named, outlet)
+            self._take(named, outlet)
         self._look_for_folders()
 
     def _look_at_known(self, outlet: Outlet) -> None:
@@ -147,6 +157,12 @@ class DiscoverySource:
                 del self._processes[pid]
             elif now != groups:
                 self._look_again(process, now, outlet)
+
+    def _take(self, named: Named, outlet: Outlet) -> None:
+        if named.path is None:
+            self._bare[named.pid] = named
+        else:
+            self._tell(named, outlet)
 
     def _tell(self, named: Named, outlet: Outlet) -> None:
         crowded = self._is_one_too_many(named.pid)

@@ -84,7 +84,9 @@ class ListenReply:
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """Some process has begun a new program."""
+    """A process has begun a new program."""
+
+    pid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def parse_proc_event(payload: bytes) -> ListenReply | Executed | Crashed | Leade
     if what == PROC_EVENT_NONE:
         return ListenReply(first, ack - 1)
     if what == PROC_EVENT_EXEC:
-        return Executed()
+        return Executed(second)
     if what == PROC_EVENT_COREDUMP:
         return Crashed(first, second)
     if what == PROC_EVENT_EXIT and first == second:

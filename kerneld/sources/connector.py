@@ -5,7 +5,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from kerneld.errors import SourceUnavailable
@@ -49,7 +49,7 @@ _REFUSALS = {
 
 
 class ExecGate:
-    """When to look for new processes, and whether Linux is to tell of execs at all.
+    """When to look at all processes, and whether Linux is to tell of execs at all.
 
     Looks are 20 ms apart at least, and up to 160 while execs go on (150 execs a second were 46 looks,
     each through all of /proc). Above 200 execs a second the events stop for half a second, at
@@ -113,7 +113,8 @@ class ConnectorSource:
 
     name = "proc-connector"
 
-    def __init__(self, on_exec: Callable[[], None], *, proc_root: str = "/proc") -> None:
+    def __init__(self, on_exec: Callable[[Sequence[int]], None], *, proc_root: str = "/proc") -> None:
+        """on_exec: called at once with the pids that executed, and with none to look at all."""
         self._on_exec = on_exec
         self._mailbox = Mailbox()
         self._leaders = Leaders(proc_root)
@@ -136,7 +137,7 @@ class ConnectorSource:
                 self._narrow(sock)
                 self._leaders.drop_unless_still(tuple(self._leaders.pids))
                 outlet.emit(SourceState(datetime.now(UTC), self.name, True))
-                self._on_exec()
+                self._on_exec(())
                 self._listen(sock, poll, outlet)
         finally:
             _end(sock)
@@ -153,7 +154,7 @@ class ConnectorSource:
             if self._gate.open != was_open:
                 self._narrow(sock)
             if look:
-                self._on_exec()
+                self._on_exec(())
             if self._mailbox.fd in ready:
                 self._take_orders(sock)
             for learned in self._leaders.proven(now_s):
@@ -174,21 +175,23 @@ class ConnectorSource:
     def _read(self, sock: socket.socket, outlet: Outlet) -> None:
         messages, overflowed = receive(sock)
         now_s = time.monotonic()
-        execs = 0
+        executed: list[int] = []
         for message in messages:
             event = _event(message)
             if isinstance(event, Executed):
-                execs += 1
+                executed.append(event.pid)
             elif isinstance(event, LeaderExited):
                 self._exited(event, now_s)
             elif isinstance(event, Crashed):
                 self._crashed(event, outlet)
-        self._gate.saw(execs, now_s)
+        if executed and self._gate.open:
+            self._on_exec(executed)
+        self._gate.saw(len(executed), now_s)
         if overflowed:
             reason = "its buffer was full: exits and new programs were missed"
             outlet.emit(SourceLost(datetime.now(UTC), self.name, None, reason))
             self._leaders.drop_unless_still(tuple(self._leaders.pids))
-            self._on_exec()
+            self._on_exec(())
 
     def _exited(self, event: LeaderExited, now_s: float) -> None:
         key = self._leaders.key_of(event.pid)

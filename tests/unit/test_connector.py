@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -39,7 +40,7 @@ needs_connector = pytest.mark.skipif(
 )
 
 
-def nothing() -> None:
+def nothing(_: Sequence[int]) -> None:
     """For tests of exits: discovery looks elsewhere."""
 
 
@@ -160,12 +161,21 @@ def test_a_process_that_is_dead_when_the_order_comes_leaves_no_pid_to_mistake() 
 @needs_connector
 def test_an_exec_is_told_to_discovery_soon_and_a_burst_but_a_few_times() -> None:
     calls: list[float] = []
-    with running(ConnectorSource(lambda: calls.append(time.monotonic()))):
+    told: list[int] = []
+
+    def on_exec(pids: Sequence[int]) -> None:
+        told.extend(pids)
+        if not pids:
+            calls.append(time.monotonic())
+
+    with running(ConnectorSource(on_exec)):
         until(lambda: len(calls) == 1)
         time.sleep(0.05)
         calls.clear()
         began_s = time.monotonic()
-        subprocess.run(["true"], check=True)
+        child = subprocess.Popen(["true"])
+        until(lambda: child.pid in told)
+        child.wait()
         until(lambda: bool(calls))
         assert calls[0] - began_s < 0.5
         time.sleep(0.1)
@@ -222,7 +232,7 @@ def test_a_full_buffer_is_said_and_looked_after(monkeypatch: pytest.MonkeyPatch)
         return sock
 
     monkeypatch.setattr(connector, "open_connector", open_small)
-    source = ConnectorSource(lambda: (calls.append(0.0), time.sleep(0.5))[0])  # a slow look
+    source = ConnectorSource(lambda _: (calls.append(0.0), time.sleep(0.5))[0])  # a slow look
     with running(source) as it:
         for _ in range(60):
             subprocess.run(["true"], check=True)

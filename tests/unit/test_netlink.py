@@ -72,7 +72,7 @@ def test_a_message_cut_short_is_no_event_or_a_whole_one(cut: int) -> None:
 def test_a_main_thread_s_exit_is_told_a_thread_s_is_not() -> None:
     assert parse_proc_event(proc_event(PROC_EVENT_EXIT, 42, 42, 768)) == LeaderExited(42, 768, 123)
     assert parse_proc_event(proc_event(PROC_EVENT_EXIT, 43, 42, 768)) is None
-    assert parse_proc_event(proc_event(PROC_EVENT_EXEC, 42, 42)) == Executed()
+    assert parse_proc_event(proc_event(PROC_EVENT_EXEC, 42, 42)) == Executed(42)
 
 
 def test_another_connector_s_message_is_none_of_ours() -> None:
