@@ -21,6 +21,7 @@ from kerneld.discover.candidates import Door
 from kerneld.discover.source import DiscoverySource
 from kerneld.errors import AlreadyRunning, KerneldError
 from kerneld.live import LiveWriter, read_living
+from kerneld.model.base import make_ready
 from kerneld.model.case import Host
 from kerneld.model.incident import Incident
 from kerneld.outputs.text import one_line
@@ -67,6 +68,7 @@ def _run(options: argparse.Namespace) -> int:
     settings = _settings(options.config, paths)
     if mode is Mode.USER and not options.force:
         _refuse_beside_system()
+    make_ready()
     _prepare_process(mode)
     manager = ServiceManager()
     journal: Journal = "DELETE" if on_network(paths.database) else "WAL"
