@@ -27,10 +27,8 @@ AT_ONCE = 5000
 FLOOR = """
 import gc, sys
 import typer
-from rich.console import Console
-from rich.table import Table
 import sqlite_utils
-import kerneld.model.incident
+from pydantic import BaseModel
 
 app = typer.Typer()
 

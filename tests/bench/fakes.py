@@ -83,11 +83,14 @@ class FakeKernels:
     def __init__(self) -> None:
         self._wait_on, self._hold = os.pipe()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self.kernel_ids: set[str] = set()
 
     def start(self, number: int) -> set[int]:
         started = set()
         for _ in range(number):
-            path = f"/nonexistent/kernel-{uuid.uuid4()}.json"
+            kernel_id = str(uuid.uuid4())
+            self.kernel_ids.add(kernel_id)
+            path = f"/nonexistent/kernel-{kernel_id}.json"
             argv = ["sh", "-c", "read line", "kernel", "-f", path]
             process = subprocess.Popen(
                 argv, stdin=self._wait_on, stderr=subprocess.DEVNULL, start_new_session=True
@@ -109,6 +112,7 @@ class FakeKernels:
         for process in self._running.values():
             process.wait()
         self._running.clear()
+        self.kernel_ids.clear()
 
     def __enter__(self) -> "FakeKernels":
         return self
