@@ -31,7 +31,7 @@ from kerneld.proc.netlink import (
     receive,
     send_request,
 )
-from kerneld.sources.leaders import Leaders, narrow
+from kerneld.sources.leaders import LATEST_ORDERS, Leaders, narrow
 from kerneld.sources.source import Mailbox, Outlet
 
 _TICK_S = 4.0
@@ -116,7 +116,7 @@ class ConnectorSource:
     def __init__(self, on_exec: Callable[[Sequence[int]], None], *, proc_root: str = "/proc") -> None:
         """on_exec: called at once with the pids that executed, and with none to look at all."""
         self._on_exec = on_exec
-        self._mailbox = Mailbox()
+        self._mailbox = Mailbox(latest=LATEST_ORDERS)
         self._leaders = Leaders(proc_root)
         self._gate = ExecGate()
 

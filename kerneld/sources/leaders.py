@@ -16,6 +16,9 @@ from kerneld.model.process import ProcessKey
 from kerneld.proc.netlink import Instruction, attach_filter
 from kerneld.proc.pidfd import Life, is_still, life_of
 
+LATEST_ORDERS = 4096
+"""processes to listen for, kept while the source is down: without netlink each life left 0.8 KiB"""
+
 _FIRST_LOOK_S = 0.005
 """the event is sent before the process is a zombie; and what exits tell should come first"""
 _LAST_LOOK_S = 2.0

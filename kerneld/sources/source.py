@@ -58,11 +58,14 @@ class Outlet:
 
 
 class Mailbox:
-    """Orders for a source's thread; `fd` is an eventfd that its poll watches. Thread-safe."""
+    """Orders for a source's thread; `fd` is an eventfd that its poll watches. Thread-safe.
 
-    def __init__(self) -> None:
+    latest: so many are kept of a source that may be down for good, and reads nothing then.
+    """
+
+    def __init__(self, *, latest: int | None = None) -> None:
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._orders: deque[Effect] = deque()
+        self._orders: deque[Effect] = deque(maxlen=latest)
 
     def put(self, effect: Effect) -> None:
         self._orders.append(effect)

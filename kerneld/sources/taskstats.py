@@ -22,7 +22,7 @@ from kerneld.parse.netlink import (
     register_request,
 )
 from kerneld.proc.netlink import NETLINK_GENERIC, open_netlink, receive, send_request, taskstats_filter
-from kerneld.sources.leaders import Leaders, narrow
+from kerneld.sources.leaders import LATEST_ORDERS, Leaders, narrow
 from kerneld.sources.source import Mailbox, Outlet
 
 _TICK_S = 4.0
@@ -45,7 +45,7 @@ class TaskstatsSource:
 
     def __init__(self, *, proc_root: str = "/proc", sys_root: str = "/sys") -> None:
         self._sys_root = sys_root
-        self._mailbox = Mailbox()
+        self._mailbox = Mailbox(latest=LATEST_ORDERS)
         self._leaders = Leaders(proc_root)
 
     def control(self, effect: Effect) -> None:
