@@ -27,8 +27,8 @@ SCAN_S = 1.0
 """without the proc connector; a scan lists /proc and reads only what is new"""
 HINTED_SCAN_S = 5.0
 """with it: an exec wakes the scan at once"""
-KNOWN_S = 4.0
-"""a look at a kernel's cgroup: 28 us with cold caches, and when its ports are heard, too"""
+KNOWN_S, NEW_KNOWN_S, NEW_FOR_S = 4.0, 1.0, 120.0
+"""a look at a kernel's cgroup costs 28 us with cold caches; managers move a process soon after its start"""
 PROBE_S = 0.1
 MAX_EXECUTED = 1024
 UNREAD_GIVES_UP_S = 30.0
@@ -57,6 +57,7 @@ class DiscoverySource:
         self._unread: dict[int, tuple[int, float]] = {}
         self._removals: dict[int, float] = {}
         self._processes: dict[int, tuple[Process, bytes]] = {}
+        self._newest_at = float("-inf")
         self._bare: dict[int, Named] = {}
         self._crowded: set[int] = set()
         self._folders_at = float("-inf")
@@ -103,7 +104,7 @@ class DiscoverySource:
                     scan_at = time.monotonic() + self._scan_pause()
                 self._look_at_files(outlet)
                 if time.monotonic() >= known_at:
-                    known_at = time.monotonic() + KNOWN_S
+                    known_at = time.monotonic() + self._known_pause()
                     self._look_at_known(outlet)
                 self._look_at_ports(outlet)
                 self._look_for_removals(outlet)
@@ -113,7 +114,12 @@ class DiscoverySource:
     def _pause(self) -> float:
         if self._removals:
             return REMOVAL_POLL_S
-        return PROBE_S if self._ports.awaited or self._bare or self._unread else KNOWN_S
+        if self._ports.awaited or self._bare or self._unread:
+            return PROBE_S
+        return self._known_pause()
+
+    def _known_pause(self) -> float:
+        return NEW_KNOWN_S if time.monotonic() - self._newest_at < NEW_FOR_S else KNOWN_S
 
     def _scan_pause(self) -> float:
         """The connector's hints make the regular scan rare; a fork that is young is looked at again."""
@@ -172,6 +178,7 @@ class DiscoverySource:
             return
         self._ports.found(seen.handle)
         self._watch_folders_of(seen)
+        self._newest_at = time.monotonic()
         groups = read_cgroups(named.pid, proc_root=self._door.proc_root)
         self._processes[named.pid] = (seen.process, groups)
         outlet.emit(seen)
