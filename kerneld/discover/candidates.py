@@ -16,6 +16,7 @@ from kerneld.parse.argv import (
     kernel_implementation,
     server_kind,
 )
+from kerneld.parse.procfs import storable
 from kerneld.proc.pidfd import is_alive, open_pidfd, pidfd_inode
 from kerneld.proc.process import read_argv, read_process, read_stat
 
@@ -70,7 +71,7 @@ def see(
         process=process,
         pidfd=pidfd,
         handle=handle,
-        connection_file=path,
+        connection_file=None if path is None else storable(path),
         parents=parents,
         argv_digest=zlib.crc32("\0".join(named.argv).encode(errors="surrogateescape")),
         orphaned_fork=_is_orphaned_fork(process, parents, door.proc_root),
@@ -125,7 +126,8 @@ def _server(process: Process, parents: Sequence[int], door: Door) -> ServerSeen 
         kind = server_kind(argv)
         if kind is ServerKind.NONE and is_headless(process):
             kind = ServerKind.NBCLIENT
-        return ServerSeen(server, pidfd, kind.value, argv_notebook(argv))
+        notebook = argv_notebook(argv)
+        return ServerSeen(server, pidfd, kind.value, storable(notebook) if notebook else None)
     return None
 
 
