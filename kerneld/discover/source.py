@@ -28,7 +28,7 @@ SCAN_S = 1.0
 HINTED_SCAN_S = 5.0
 """with it: an exec wakes the scan at once"""
 KNOWN_S, NEW_KNOWN_S, NEW_FOR_S = 4.0, 1.0, 120.0
-"""a look at a kernel's cgroup costs 28 us with cold caches; managers move a process soon after its start"""
+"""a look at a kernel's cgroup costs 28 us; managers move a process soon after its start"""
 PROBE_S = 0.1
 MAX_EXECUTED = 1024
 UNREAD_GIVES_UP_S = 30.0
