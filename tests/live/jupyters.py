@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty
 
+import zmq
 from jupyter_client.blocking.client import BlockingKernelClient
 from rig import SCRIPTS, Person, RigError, Witness, wait_for
 
@@ -25,17 +26,25 @@ class KernelClient:
 
     def __init__(self, connection_file: Path, *, listeners: int = 0) -> None:
         self.connection_file = connection_file
-        self._client = BlockingKernelClient(connection_file=str(connection_file))
-        self._client.load_connection_file()
-        self._client.start_channels()
+        self._client = self._connected()
         wait_for(self._answers, 60, f"a kernel answers by {connection_file}")
         self._await_listeners(listeners)
 
+    def _connected(self) -> BlockingKernelClient:
+        context = zmq.Context()
+        context.setsockopt(zmq.SNDTIMEO, 5000)  # a send to nobody would wait for ever
+        client = BlockingKernelClient(connection_file=str(self.connection_file), context=context)
+        client.load_connection_file()
+        client.start_channels()
+        return client
+
     def _answers(self) -> bool:
-        """The client gives a kernel up when one heartbeat is late, as under load it may be."""
+        """Begin anew when a heartbeat is late, or the kernel had to start again on other ports."""
         try:
             self._client.wait_for_ready(timeout=10)
-        except RuntimeError:
+        except (RuntimeError, zmq.Again):
+            self._client.stop_channels()
+            self._client = self._connected()
             return False
         return True
 
