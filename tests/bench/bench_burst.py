@@ -6,7 +6,7 @@ The figure to reach: the last is stored within 1 s + 20 times the disk's fsync, 
 import argparse
 import time
 
-from fakes import BenchDaemon, FakeKernels, a_daemon, cpu_s, fsync_s
+from fakes import BenchDaemon, FakeKernels, a_daemon, cpu_s, end_well, fsync_s
 from rig import wait_for
 
 from kerneld.model.base import to_us
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--deaths", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=1)
     wanted = parser.parse_args()
+    end_well()
     with a_daemon() as daemon, FakeKernels() as kernels:
         for _ in range(wanted.runs):
             burst(daemon, kernels, wanted.deaths)

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from bench_latency import started
-from fakes import BenchDaemon, FakeKernels, a_daemon, busy_s, pss_bytes, rss_bytes
+from fakes import BenchDaemon, FakeKernels, a_daemon, busy_s, end_well, pss_bytes, rss_bytes
 from rig import children, wait_for
 
 from kerneld.store import Store
@@ -170,6 +170,7 @@ def main() -> None:
     parser.add_argument("--lives", type=int, default=2000)
     parser.add_argument("--long", action="store_true", help="100,000 lives")
     wanted = parser.parse_args()
+    end_well()
     if wanted.long:
         wanted.lives = 100_000
     print(f"kerneld of {wanted.python}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")

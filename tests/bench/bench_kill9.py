@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from contextlib import closing
 
-from fakes import BenchDaemon, FakeKernels, a_daemon
+from fakes import BenchDaemon, FakeKernels, a_daemon, end_well
 from rig import RigError, wait_for
 
 BATCH = 20
@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args()
+    end_well()
     random.seed(wanted.seed)
     with a_daemon() as daemon, FakeKernels() as kernels:
         failed = run(daemon, kernels, wanted.kills)

@@ -26,6 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "live"))
 
+from fakes import end_well
 from jupyter_client.connect import write_connection_file
 from jupyter_client.restarter import KernelRestarter
 from jupyters import KernelClient, connections_to
@@ -220,6 +221,7 @@ def main() -> None:
         "--rr", action="store_true", help="the daemon at SCHED_RR 10, as its unit has it"
     )
     wanted = parser.parse_args()
+    end_well()
     with tempfile.TemporaryDirectory(prefix="kerneld-bench-") as name:
         folder = Path(name)
         (folder / "run").mkdir()

@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
-from fakes import FakeKernels, a_daemon
+from fakes import FakeKernels, a_daemon, end_well
 from rig import wait_for
 
 from kerneld.model.incident import Incident
@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--incidents", type=int, default=100_000)
     parser.add_argument("--pairs", type=int, default=15)
     wanted = parser.parse_args()
+    end_well()
     with tempfile.TemporaryDirectory(prefix="kerneld-bench-", dir="/var/tmp") as name:
         path = Path(name) / "kerneld.db"
         os.chmod(name, 0o700)

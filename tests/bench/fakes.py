@@ -5,6 +5,7 @@ there: it is found, pinned and judged like any other, and 1,000 of them fit on a
 """
 
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,11 @@ from kerneld.live import read_living
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 MANY_KERNELS = "[discovery]\nmax_kernels_per_user = 20000\n"
+
+
+def end_well() -> None:
+    """Let SIGTERM end a benchmark as ctrl-C does: what it started goes with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 class BenchDaemon(Daemon):
