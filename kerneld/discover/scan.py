@@ -5,12 +5,14 @@ executes), and every FULL_SCAN_S (a pid may be reused, a process may execute lat
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kerneld.parse.argv import connection_file_of, is_bare_ipykernel
 from kerneld.proc.process import list_pids, read_argv
 
 FULL_SCAN_S = 10.0
+READS_A_BREATH = 64
 YOUNG_S = 3.0
 
 
@@ -32,8 +34,11 @@ class ProcessScan:
         self._argv: dict[int, tuple[str, ...]] = {}
         self._full_at = float("-inf")
 
-    def look(self) -> list[Named]:
-        """The processes whose command line names a kernel and was not told before, by pid."""
+    def look(self) -> Iterator[list[Named]]:
+        """The processes whose command line names a kernel and was not told before.
+
+        Told piece by piece: between them the caller may look at what is more urgent.
+        """
         now = time.monotonic()
         full = now - self._full_at >= FULL_SCAN_S
         if full:
@@ -42,14 +47,10 @@ class ProcessScan:
         for pid in self._seen_at.keys() - set(pids):
             del self._seen_at[pid]
             self._argv.pop(pid, None)
-        found = []
-        for pid in pids:
-            seen_at = self._seen_at.setdefault(pid, now)
-            if full or now - seen_at <= YOUNG_S:
-                named = self._read(pid)
-                if named is not None:
-                    found.append(named)
-        return found
+        wanted = [p for p in pids if now - self._seen_at.setdefault(p, now) <= YOUNG_S or full]
+        for start in range(0, len(wanted), READS_A_BREATH):
+            named = map(self._read, wanted[start : start + READS_A_BREATH])
+            yield [one for one in named if one is not None]
 
     def look_at(self, pid: int) -> Named | None:
         """The same for one process that has just begun a program."""
@@ -64,6 +65,10 @@ class ProcessScan:
         """Look at this pid again as if it were new: its process ended, or could not be read yet."""
         self._argv.pop(pid, None)
         self._seen_at.pop(pid, None)
+
+    def put_off(self, pid: int) -> None:
+        """Look at this pid again with the next full scan: its user has too many."""
+        self._argv.pop(pid, None)
 
     def _read(self, pid: int) -> Named | None:
         argv = tuple(read_argv(pid, proc_root=self._proc_root) or ())

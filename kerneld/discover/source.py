@@ -1,8 +1,6 @@
 """The discovery thread: scans, folders, ports and removals into facts about who lives."""
 
-import logging
 import os
-import pwd
 import select
 import time
 from collections import deque
@@ -10,7 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from kerneld.discover.candidates import Door, pin, see
-from kerneld.discover.folders import Folders, homes_of_people, runtime_folders
+from kerneld.discover.folders import Folders, folders_of
+from kerneld.discover.known import Known
 from kerneld.discover.ports import Ports
 from kerneld.discover.scan import Named, ProcessScan
 from kerneld.discover.table import FileTable
@@ -20,8 +19,6 @@ from kerneld.model.process import Process
 from kerneld.proc.files import means_the_same
 from kerneld.proc.process import read_argv, read_cgroups
 from kerneld.sources.source import Mailbox, Outlet
-
-log = logging.getLogger(__name__)
 
 SCAN_S = 1.0
 """without the proc connector; a scan lists /proc and reads only what is new"""
@@ -56,12 +53,12 @@ class DiscoverySource:
         self._ports = Ports(door.proc_root)
         self._unread: dict[int, tuple[int, float]] = {}
         self._removals: dict[int, float] = {}
-        self._processes: dict[int, tuple[Process, bytes]] = {}
+        self._processes = Known(max_kernels_per_user=max_kernels_per_user)
         self._newest_at = float("-inf")
         self._bare: dict[int, Named] = {}
-        self._crowded: set[int] = set()
         self._folders_at = float("-inf")
         self._hinted_at = float("-inf")
+        self._polled_at = float("-inf")
         self._hint = False
         self._executed: deque[int] = deque(maxlen=MAX_EXECUTED)
 
@@ -106,10 +103,18 @@ class DiscoverySource:
                 if time.monotonic() >= known_at:
                     known_at = time.monotonic() + self._known_pause()
                     self._look_at_known(outlet)
-                self._look_at_ports(outlet)
-                self._look_for_removals(outlet)
+                self._look_again_and_again(outlet)
         finally:
             self._folders.stop()
+
+    def _look_again_and_again(self, outlet: Outlet) -> None:
+        """What is polled, at its own pace: a thousand new files a second wake this thread, too."""
+        if time.monotonic() - self._polled_at < REMOVAL_POLL_S / 2:
+            return
+        self._look_at_unread(outlet)
+        self._look_at_ports(outlet)
+        self._look_for_removals(outlet)
+        self._polled_at = time.monotonic()
 
     def _pause(self) -> float:
         if self._removals:
@@ -151,16 +156,19 @@ class DiscoverySource:
                 self._take(named, outlet)
 
     def _look(self, outlet: Outlet) -> None:
-        for named in self._scan.look():
-            self._take(named, outlet)
+        for some in self._scan.look():
+            for named in some:
+                self._take(named, outlet)
+            outlet.tick()
+            self._look_at_executed(outlet)
         self._look_for_folders()
 
     def _look_at_known(self, outlet: Outlet) -> None:
         """Managers move a process into its cgroup after it began; its path is cheap to compare."""
-        for pid, (process, groups) in list(self._processes.items()):
+        for pid, (process, groups) in self._processes.items():
             now = read_cgroups(pid, proc_root=self._door.proc_root)
             if not now:
-                del self._processes[pid]
+                self._processes.drop(pid)
             elif now != groups:
                 self._look_again(process, now, outlet)
 
@@ -171,8 +179,12 @@ class DiscoverySource:
             self._tell(named, outlet)
 
     def _tell(self, named: Named, outlet: Outlet) -> None:
-        crowded = self._is_one_too_many(named.pid)
-        seen = None if crowded else see(named, self._door, self._number)
+        if named.pid not in self._processes and self._processes.is_one_too_many(
+            named.pid, files=self._table.of_user, proc_root=self._door.proc_root
+        ):
+            self._scan.put_off(named.pid)
+            return
+        seen = see(named, self._door, self._number)
         if seen is None:
             self._scan.forget(named.pid)
             return
@@ -180,7 +192,7 @@ class DiscoverySource:
         self._watch_folders_of(seen)
         self._newest_at = time.monotonic()
         groups = read_cgroups(named.pid, proc_root=self._door.proc_root)
-        self._processes[named.pid] = (seen.process, groups)
+        self._processes.put(seen.process, groups)
         outlet.emit(seen)
         self._unread[named.pid] = (seen.handle, time.monotonic())
         self._open(seen.handle, outlet)
@@ -194,7 +206,7 @@ class DiscoverySource:
         os.close(pidfd)
         lives = bool(read_argv(before.pid, proc_root=self._door.proc_root))
         if lives and process.key == before.key:
-            self._processes[before.pid] = (process, groups)
+            self._processes.put(process, groups)
             if process != before:
                 outlet.emit(ProcessChanged(datetime.now(UTC), process))
 
@@ -207,21 +219,6 @@ class DiscoverySource:
             self._table.deny(handle, "it lies in another mount namespace")
         return handle, self._table.problem(handle)
 
-    def _is_one_too_many(self, pid: int) -> bool:
-        """Nobody fills the machine's table of descriptors: a user has so many kernels, and no more."""
-        try:
-            uid = os.stat(f"{self._door.proc_root}/{pid}").st_uid
-        except OSError:
-            return False
-        if self._table.count(uid) < self._max_per_user:
-            return False
-        if uid not in self._crowded:
-            self._crowded.add(uid)
-            log.warning(
-                "uid %d has more than %d kernels: the rest is not watched", uid, self._max_per_user
-            )
-        return True
-
     def _open(self, handle: int, outlet: Outlet) -> None:
         opened = self._table.refresh(handle)
         if opened is not None:
@@ -232,7 +229,7 @@ class DiscoverySource:
     def _look_at_ports(self, outlet: Outlet) -> None:
         for key in self._ports.heard():
             if key.pid in self._processes:
-                self._look_again(*self._processes[key.pid], outlet)
+                self._look_again(*self._processes.get(key.pid), outlet)
             outlet.emit(PortsHeard(datetime.now(UTC), key))
         for handle, pid in self._ports.listeners():
             path, argv = self._table.path(handle), read_argv(pid, proc_root=self._door.proc_root)
@@ -242,10 +239,14 @@ class DiscoverySource:
     # ------------------------------------------------------------------ files
 
     def _look_at_files(self, outlet: Outlet) -> None:
-        """New and rewritten files in the folders, and the files of bare ipykernels."""
+        """New and rewritten files in the folders."""
         for uid, path in self._folders.changed():
             if uid >= 0 and self._wanted(uid) and self._has_room(uid, path):
-                self._open(self._table.number(uid, path), outlet)
+                opened = self._table.open_named(uid, path)
+                if opened is not None:
+                    outlet.emit(opened)
+
+    def _look_at_unread(self, outlet: Outlet) -> None:
         for pid, (handle, since) in list(self._unread.items()):
             self._open(handle, outlet)
             if time.monotonic() - since > UNREAD_GIVES_UP_S:
@@ -257,7 +258,7 @@ class DiscoverySource:
 
     def _has_room(self, uid: int, path: str) -> bool:
         """A folder full of files costs a user's own share of descriptors, and no more."""
-        return self._table.known(uid, path) or self._table.count(uid) < self._max_per_user
+        return self._table.known(uid, path) or self._table.of_user[uid] < self._max_per_user
 
     def _find_bare_file(self, pid: int, named: Named, outlet: Outlet) -> bool:
         """`python -m ipykernel` writes kernel-<its own pid>.json; True when done with this pid."""
@@ -266,9 +267,9 @@ class DiscoverySource:
             return True
         process, pidfd = pinned
         os.close(pidfd)
-        for folder in _folders_of(process):
+        for folder in folders_of(process):
             path = f"{folder}/kernel-{pid}.json"
-            opened = self._table.refresh(self._table.number(process.uid, path))
+            opened = self._table.open_named(process.uid, path)
             if opened is not None:
                 self._tell(Named(pid, named.argv, path), outlet)
                 outlet.emit(opened)
@@ -294,33 +295,9 @@ class DiscoverySource:
         if time.monotonic() - self._folders_at < FOLDERS_S:
             return
         self._folders_at = time.monotonic()
-        self._folders.forget_missing()
-        self._folders.list_unwatched()
-        if self._door.only_uid is not None:
-            home = os.path.expanduser("~")
-            for folder in (*runtime_folders(os.environ, home, self._door.only_uid), *self._extra):
-                self._folders.add(folder, self._door.only_uid)
-            return
-        for uid, home in homes_of_people():
-            for folder in runtime_folders({}, home, uid):
-                self._folders.add(folder, uid)
-        for folder in self._extra:
-            if os.path.isdir(folder):
-                self._folders.add(folder, os.lstat(folder).st_uid)
+        self._folders.look(self._door.only_uid, self._extra)
 
     def _watch_folders_of(self, seen: ProcessSeen) -> None:
         """A kernel's own environment says where its user's files lie."""
-        for folder in _folders_of(seen.process):
+        for folder in folders_of(seen.process):
             self._folders.add(folder, seen.process.uid)
-
-
-def _folders_of(process: Process) -> list[str]:
-    home = process.environ.get("HOME") or _home(process.uid)
-    return runtime_folders(process.environ, home, process.uid)
-
-
-def _home(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_dir
-    except KeyError:
-        return "/nonexistent"

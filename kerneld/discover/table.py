@@ -1,6 +1,7 @@
 """Connection files by number: opened once and safely, kept open, so that a removal is seen by fstat."""
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -26,6 +27,8 @@ class FileTable:
         self._entries: dict[int, _Entry] = {}
         self._numbers: dict[tuple[int, str], int] = {}
         self._next = 1
+        self.of_user: Counter[int] = Counter()
+        """how many files of each owner have a number"""
 
     def number(self, uid: int, path: str) -> int:
         found = self._numbers.get((uid, path))
@@ -34,14 +37,11 @@ class FileTable:
         handle, self._next = self._next, self._next + 1
         self._entries[handle] = _Entry(uid, path)
         self._numbers[uid, path] = handle
+        self.of_user[uid] += 1
         return handle
 
     def known(self, uid: int, path: str) -> bool:
         return (uid, path) in self._numbers
-
-    def count(self, uid: int) -> int:
-        """How many files of this owner have a number."""
-        return sum(owner == uid for owner, _ in self._numbers)
 
     def path(self, handle: int) -> str | None:
         entry = self._entries.get(handle)
@@ -79,6 +79,19 @@ class FileTable:
         entry.fd, entry.stamp, entry.problem = fd, version, ""
         return FileOpened(datetime.now(UTC), handle, entry.path, os.dup(fd), entry.uid)
 
+    def open_named(self, uid: int, path: str) -> FileOpened | None:
+        """The same for a path that no process names: one that can't be opened keeps no number.
+
+        Removals of long gone files, and the folders where a bare kernel's file is not, took all
+        of a user's numbers in time.
+        """
+        known = self.known(uid, path)
+        handle = self.number(uid, path)
+        opened = self.refresh(handle)
+        if opened is None and not known:
+            self.release(handle)
+        return opened
+
     def removal(self, handle: int) -> FileRemoved | None:
         """Told once when the file's last name is gone and no new file took its path."""
         entry = self._entries.get(handle)
@@ -99,6 +112,9 @@ class FileTable:
         if entry is not None:
             self._close(entry)
             del self._numbers[entry.uid, entry.path]
+            self.of_user[entry.uid] -= 1
+            if not self.of_user[entry.uid]:
+                del self.of_user[entry.uid]
 
     def close(self) -> None:
         for handle in list(self._entries):

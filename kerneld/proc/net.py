@@ -1,9 +1,14 @@
 """Whether a process itself listens on its kernel's ports: its own sockets, not a neighbour's."""
 
 import os
+import time
+from itertools import islice
 
 from kerneld.model.process import Connection
 from kerneld.parse.procfs import listening_tcp, listening_unix
+
+MAX_DESCRIPTORS = 4096
+"""a kernel binds its sockets first, and a process may hold a million of others"""
 
 
 def listens(pid: int, connection: Connection, *, uid: int, proc_root: str = "/proc") -> bool:
@@ -14,26 +19,32 @@ def listens(pid: int, connection: Connection, *, uid: int, proc_root: str = "/pr
     inodes = _listening_inodes(pid, connection, uid=uid, proc_root=proc_root)
     if inodes is None:
         return False
-    held = _socket_inodes(pid, proc_root)
-    return held is None or inodes <= held
+    try:
+        return _holds(pid, inodes, proc_root)
+    except PermissionError:
+        return True
 
 
 def find_listener(
-    pids: list[int], connection: Connection, *, uid: int, proc_root: str = "/proc"
+    pids: list[int], connection: Connection, *, uid: int, until: float, proc_root: str = "/proc"
 ) -> int | None:
-    """The first of these processes that holds the connection's listening sockets, in this network."""
+    """The first of these processes that holds the connection's listening sockets, in this network.
+
+    until: monotonic; a user's processes and their descriptors may be many.
+    """
     wanted = _listening_inodes("self", connection, uid=uid, proc_root=proc_root)
     if wanted is None:
         return None
     for pid in pids:
+        if time.monotonic() > until:
+            return None
         try:
             if os.stat(f"{proc_root}/{pid}").st_uid != uid:
                 continue
-            held = _socket_inodes(pid, proc_root)
+            if _holds(pid, wanted, proc_root):
+                return pid
         except OSError:
             continue
-        if held is not None and wanted <= held:
-            return pid
     return None
 
 
@@ -51,21 +62,21 @@ def _listening_inodes(
     return frozenset(sockets.values()) if sockets.keys() == wanted else None
 
 
-def _socket_inodes(pid: int, proc_root: str) -> frozenset[int] | None:
+def _holds(pid: int, wanted: frozenset[int], proc_root: str) -> bool:
+    """Whether it has these sockets among its first descriptors. Raises OSError where it is gone."""
     folder = f"{proc_root}/{pid}/fd"
-    inodes = set()
-    try:
-        names = os.listdir(folder)
-    except PermissionError:
-        return None
-    for name in names:
-        try:
-            target = os.readlink(f"{folder}/{name}")
-        except FileNotFoundError:
-            continue
-        if target.startswith("socket:["):
-            inodes.add(int(target[8:-1]))
-    return frozenset(inodes)
+    missing = set(wanted)
+    with os.scandir(folder) as entries:
+        for entry in islice(entries, MAX_DESCRIPTORS):
+            try:
+                target = os.readlink(f"{folder}/{entry.name}")
+            except FileNotFoundError:
+                continue
+            if target.startswith("socket:["):
+                missing.discard(int(target[8:-1]))
+                if not missing:
+                    return True
+    return False
 
 
 def _read(path: str) -> bytes:

@@ -105,6 +105,8 @@ class Tracker:
         key = seen.process.key
         if self._handle_of.get(key, seen.handle) != seen.handle:
             moves.effects += [CloseFd(fd) for fd in _fds_of(seen)]
+            if seen.handle not in self._files:
+                moves.effects.append(ReleaseFile(seen.handle))
             return
         file = self._files.setdefault(seen.handle, ConnectionFile(seen.handle, seen.process.uid))
         file.problem = file.problem or seen.file_problem

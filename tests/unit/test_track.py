@@ -211,7 +211,7 @@ def test_a_process_that_later_names_another_file_stays_what_it_was() -> None:
     tracker = Tracker("b")
     feed(tracker, seen(20))
     moves = feed(tracker, seen(20, handle=2, pidfd=77))
-    assert moves.effects == [CloseFd(77)]
+    assert moves.effects == [CloseFd(77), ReleaseFile(2)]
     assert dead_pids(tracker, 20) == [20]
 
 
