@@ -74,7 +74,7 @@ def see(
         connection_file=None if path is None else storable(path),
         parents=parents,
         argv_digest=zlib.crc32("\0".join(named.argv).encode(errors="surrogateescape")),
-        orphaned_fork=_is_orphaned_fork(process, parents, door.proc_root),
+        orphaned_fork=_is_orphaned_fork(named, parents, door.proc_root),
         implementation=implementation,
         language=language,
         server=_server(process, parents, door),
@@ -104,11 +104,20 @@ def ancestors(pid: int, proc_root: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _is_orphaned_fork(process: Process, parents: Sequence[int], proc_root: str) -> bool:
-    """A fork whose kernel is gone: not the leader of its group, and group and parent have no one."""
-    if process.pgid == process.pid or os.path.exists(f"{proc_root}/{process.pgid}"):
+def _is_orphaned_fork(named: Named, parents: Sequence[int], proc_root: str) -> bool:
+    """A fork of a fork … of a process that is gone: nobody alive has executed this command line.
+
+    A process that its own command line does not name (found by its ports) may be its launcher's fork.
+    """
+    if not connection_file_of(list(named.argv)):
         return False
-    return not parents or parents[0] == 1 or process.pgid not in parents
+    eldest = named.pid
+    for pid in parents:
+        if tuple(read_argv(pid, proc_root=proc_root)) != named.argv:
+            break
+        eldest = pid
+    stat = read_stat(eldest, proc_root=proc_root)
+    return stat is not None and stat.is_fork
 
 
 def _server(process: Process, parents: Sequence[int], door: Door) -> ServerSeen | None:

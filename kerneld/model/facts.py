@@ -268,7 +268,7 @@ class ProcessSeen:
     handle: the number of the connection file at the collector's door; one file, one number.
     parents: the pids of its ancestors, nearest first, as far as pid 1.
     argv_digest: equal for two processes with the same command line, as a fork has its parent's.
-    orphaned_fork: its parent and the leader of its process group are gone: a fork that outlived them.
+    orphaned_fork: the process that executed this command line is gone: a fork that outlived it.
     implementation, language: as far as the command line tells (ipykernel, xeus, bash, …; python, R).
     file_problem: why the connection file was not opened, in words ("" if it was).
     """

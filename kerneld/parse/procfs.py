@@ -22,6 +22,9 @@ ENVIRON_NAMES = frozenset(
 )
 """the only variables ever kept: tokens stand in the same block (JUPYTERHUB_API_TOKEN, JPY_API_TOKEN)"""
 
+PF_FORKNOEXEC = 0x40
+"""include/linux/sched.h, from 2.0 to 6.x; execve(2) takes it away"""
+
 MAX_VALUE_BYTES = 4096
 """PATH_MAX: a longer value is no path, no user name and no notebook"""
 
@@ -38,7 +41,10 @@ def storable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """/proc/PID/stat. exit_code: the wait status of a zombie, 0 also where it is masked."""
+    """/proc/PID/stat. exit_code: the wait status of a zombie, 0 also where it is masked.
+
+    is_fork: it has executed no program since it was forked, so its command line is its parent's.
+    """
 
     pid: int
     comm: str
@@ -46,6 +52,7 @@ class Stat:
     ppid: int
     pgrp: int
     session: int
+    is_fork: bool
     cpu_ticks: int
     start_ticks: int
     exit_code: int | None
@@ -65,6 +72,7 @@ def parse_stat(data: bytes) -> Stat | None:
             ppid=int(fields[1]),
             pgrp=int(fields[2]),
             session=int(fields[3]),
+            is_fork=bool(int(fields[6]) & PF_FORKNOEXEC),
             cpu_ticks=int(fields[11]) + int(fields[12]),
             start_ticks=int(fields[19]),
             exit_code=int(fields[49]) if len(fields) > 49 else None,

@@ -152,8 +152,9 @@ class Tracker:
             moves.tracked.append(tracked_life(self._boot_id, life, file))
 
     def _role_of(self, seen: ProcessSeen, file: ConnectionFile, moves: Moves) -> Role:
-        if file.is_worker(seen):
-            return Role.WORKER
+        role = file.role_of(seen)
+        if role is not Role.KERNEL:
+            return role
         for life in file.ancestors_of(seen):
             life.role = Role.WRAPPER
             moves.effects.append(ForgetMemory(life.key))
@@ -253,7 +254,6 @@ class Tracker:
             moves.effects.append(ForgetMemory(heard.key))
             return
         life.confirmed = True
-        file.confirmed_pids.append(life.pid)
         life.role = Role.KERNEL
         moves.tracked.append(tracked_life(self._boot_id, life, file))
         if not life.seen.process.same_network_namespace:

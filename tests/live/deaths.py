@@ -110,10 +110,8 @@ def broken_start(stage: Stage) -> list[Life]:
 
 
 def wrapped_in_a_shell(stage: Stage) -> list[Life]:
-    """`sh -c "python … -f FILE; …"`: the shell lives as long as the kernel and names the same file."""
-    inner = (
-        f"'{sys.executable}' -m ipykernel_launcher -f '{{connection_file}}'; status=$?; exit $status"
-    )
+    """`sh -c "(python … -f FILE; …); …"`: the shells live as long as the kernel and name its file."""
+    inner = f"('{sys.executable}' -m ipykernel_launcher -f '{{connection_file}}'; exit $?); exit $?"
     add_kernelspec(stage.world.plain, "wrapped", ["sh", "-c", inner])
     session, client = stage.open("wrapped", "wrapped")
     pid = client.pid()

@@ -92,12 +92,12 @@ def test_a_kernel_that_no_command_line_names_is_found_by_its_file_and_ports(
         kernel.wait()
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver"])
+@pytest.mark.parametrize(("method", "reaped"), [("fork", False), ("fork", True), ("forkserver", False)])
 def test_workers_that_outlive_their_kernel_are_no_kernels(
-    world: World, daemons: dict[str, Daemon], method: str
+    world: World, daemons: dict[str, Daemon], method: str, *, reaped: bool
 ) -> None:
-    """Not while it lives, not after it, and not for a daemon that never knew it."""
-    kernel = BareKernel(world.plain)
+    """Not while it lives, not after it (gone or a zombie), and not for a daemon that never knew it."""
+    kernel, neighbour = BareKernel(world.plain), BareKernel(world.plain)
     workers: list[int] = []
     try:
         wait_for(lambda: kernel.pid in watched(daemons["root"]), 30, "the kernel is watched")
@@ -106,13 +106,15 @@ def test_workers_that_outlive_their_kernel_are_no_kernels(
         client.close()
         workers = descendants(kernel.pid)
         assert len(workers) >= 3
-        os.kill(kernel.pid, signal.SIGKILL)
+        kernel.kill()
+        if reaped:
+            kernel.reap()
         for daemon in daemons.values():
             wait_for(lambda d=daemon: bool(settled_ends(d, kernel.pid)), 30, "settled")  # type: ignore[misc]
         assert all(is_running(worker) for worker in workers), "they were to outlive it"
-        late = Daemon(world.root, f"late-{method}")
+        late = Daemon(world.root, f"late-{method}-{reaped}")
         late.start()
-        wait_for(lambda: late.db.with_name(f"{late.db.name}.live").exists(), 10, "live.db")
+        wait_for(lambda: neighbour.pid in watched(late), 30, "the late daemon has looked at all")
         for worker in workers:
             os.kill(worker, signal.SIGKILL)
         wait_for(lambda: not any(map(is_running, workers)), 10, "the workers are gone")
@@ -125,6 +127,7 @@ def test_workers_that_outlive_their_kernel_are_no_kernels(
             if is_running(worker):
                 os.kill(worker, signal.SIGKILL)
         kernel.close()
+        neighbour.close()
 
 
 def descendants(pid: int) -> list[int]:

@@ -87,6 +87,17 @@ def test_a_real_process_with_a_hostile_name_is_read_right() -> None:
     assert (status.tgid, status.uid) == (child.pid, os.getuid())
 
 
+def test_a_fork_is_told_from_what_executed_its_program() -> None:
+    code = "import os; print(os.fork() or '', flush=True); os.read(0, 1)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        fork = int(parent.stdout.readline().strip() or parent.stdout.readline())
+        stats = [parse_stat(Path(f"/proc/{pid}/stat").read_bytes()) for pid in (parent.pid, fork)]
+    assert [stat and (stat.pid, stat.is_fork) for stat in stats] == [(parent.pid, False), (fork, True)]
+
+
 def test_a_zombie_tells_its_wait_status() -> None:
     child = subprocess.Popen([sys.executable, "-c", "import os; os._exit(3)"])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)

@@ -36,13 +36,13 @@ CONNECTION = Connection(
 )
 
 
-def process(pid: int, *, ppid: int = 10, pgid: int | None = None) -> Process:
+def process(pid: int, *, ppid: int = 10) -> Process:
     return Process(
         key=ProcessKey(boot_id="b", pid=pid, start_ticks=pid * 10, pidfd_inode=pid),
         comm="python3",
         ppid=ppid,
-        pgid=pgid or pid,
-        sid=pgid or pid,
+        pgid=pid,
+        sid=pid,
         uid=1000,
         started_at=NOW,
     )
@@ -51,7 +51,7 @@ def process(pid: int, *, ppid: int = 10, pgid: int | None = None) -> Process:
 def seen(pid: int, *, parents: tuple[int, ...] = (10, 1), argv: int = 1, **more: object) -> ProcessSeen:
     values: dict[str, object] = {
         "at": NOW,
-        "process": process(pid, ppid=parents[0], pgid=more.pop("pgid", None)),  # type: ignore[arg-type]
+        "process": process(pid, ppid=parents[0]),
         "pidfd": pid + 1000,
         "handle": 1,
         "connection_file": FILE,
@@ -100,10 +100,9 @@ def test_a_wrapper_that_ends_first_is_no_death() -> None:
 @pytest.mark.parametrize(
     ("fork", "why"),
     [
-        (seen(30, parents=(20, 10, 1), argv=1, pgid=20), "forked, parent alive"),
-        (seen(30, parents=(1,), argv=1, pgid=20), "forked, parent's group is a kernel's"),
+        (seen(30, parents=(20, 10, 1), argv=1), "forked, parent alive"),
         (seen(30, parents=(25, 20, 10, 1), argv=7), "executed by a worker of a kernel that listens"),
-        (seen(30, parents=(1,), argv=1, pgid=99, orphaned_fork=True), "outlived a kernel unseen"),
+        (seen(30, parents=(1,), argv=1, orphaned_fork=True), "outlived a kernel unseen"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -119,6 +118,18 @@ def test_workers_are_no_kernels(fork: ProcessSeen, why: str) -> None:
     )
     assert dead_pids(tracker, 30) == [], why
     assert dead_pids(tracker, 20) == [20]
+
+
+def test_below_a_wrappers_subshell_there_is_a_kernel() -> None:
+    """`sh -c "(python -m ipykernel_launcher -f FILE); …"`: the subshell is a fork of the wrapper."""
+    tracker = Tracker("b")
+    feed(
+        tracker,
+        seen(20, argv=1),
+        seen(21, parents=(20, 10, 1), argv=1),
+        seen(22, parents=(21, 20, 10, 1), argv=2),
+    )
+    assert dead_pids(tracker, 22, 21, 20) == [22]
 
 
 def test_a_fork_that_executes_the_kernel_becomes_it() -> None:
