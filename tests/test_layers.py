@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "advise": {"model", "advice"},
     "discover": {".", "model", "errors", "parse", "proc", "sources"},
     "sources": {".", "model", "errors", "parse", "proc"},
+    "tracing": {"proc"},
     "places": {"model", "config", "proc"},
     "reader": {".", "model", "errors", "parse"},
     "store": {".", "model", "errors"},

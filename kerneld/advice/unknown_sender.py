@@ -13,6 +13,8 @@ def advise(case: Case, verdict: Verdict) -> Advice | None:
     steps = ["`kerneld doctor` says which evidence can't be read here, and the command that mends it."]
     if is_blind(case, "linux-log"):
         steps.append("The Linux log could not be read: it would tell an OOM kill from all others.")
+    if is_blind(case, "signal-trace"):
+        steps.append("The signal trace could not be read: it names whoever sends such a signal.")
     if headroom(case).near:
         steps.append(f"Memory was short ({headroom(case).text}): watch that first.")
     steps.append(

@@ -10,14 +10,15 @@ from datetime import timedelta
 from typing import TypeVar
 
 from kerneld.correlate.matching import (
-    CLOCK_SLACK,
     case_of,
+    dated,
+    got_signal,
     is_about,
     is_same_line,
+    kills_beside,
     kills_rose,
     merged,
     said,
-    was_killed,
 )
 from kerneld.correlate.recent import Recent
 from kerneld.model.case import Case, Host
@@ -36,6 +37,7 @@ from kerneld.model.facts import (
     ServerEnd,
     SessionFact,
     ShutdownAnnounced,
+    SignalSent,
     SourceLost,
     SourceState,
     Succession,
@@ -81,6 +83,8 @@ class Correlator:
             self._join_exit(uuid, learned)
         for record in self._recent.log:
             self._join_log(uuid, record)
+        for sent in self._recent.signals:
+            self._join_signal(uuid, sent)
         for key, end in self._recent.server_ends.items():
             self._join_server_end(uuid, (key, end))
         return self._cases[uuid]
@@ -146,6 +150,9 @@ class Correlator:
             case ThreadCrashed():
                 records = self._recent.crashed(fact)
                 return {uuid for record in records for uuid in self._log_record(record)}
+            case SignalSent():
+                self._recent.signals.append(fact)
+                return self._each(self._by_pid.get(fact.pid, ()), self._join_signal, fact)
             case ExitLearned():
                 return self._exit_learned(fact)
             case FileRemoved():
@@ -174,18 +181,19 @@ class Correlator:
         if any(is_same_line(record, known) for known in (*case.log, *case.neighbours)):
             return False
         if is_about(case, record):
-            self._change(uuid, log=(*case.log, record), **self._dated(case, record))
+            self._change(uuid, log=(*case.log, record), **dated(case, record))
             return True
         if record.event.is_oom and abs(record.at - case.died_at) <= NEIGHBOUR_WINDOW:
             self._change(uuid, neighbours=(*case.neighbours, record))
             return True
         return False
 
-    def _dated(self, case: Case, record: LogRecord) -> dict[str, object]:
-        """A line that names a process which died unseen dates its death."""
-        if case.observed or record.event.kind in ("xid", "mce"):
-            return {}
-        return {"died_at": record.at, "died_at_uncertainty_s": CLOCK_SLACK.total_seconds()}
+    def _join_signal(self, uuid: str, sent: SignalSent) -> bool:
+        case = self._cases[uuid]
+        if not got_signal(case, sent) or sent in case.signals:
+            return False
+        self._change(uuid, signals=tuple(sorted((*case.signals, sent), key=lambda s: s.at)))
+        return True
 
     def _exit_learned(self, learned: ExitLearned) -> set[str]:
         pid = learned.key.pid
@@ -273,14 +281,8 @@ class Correlator:
     def _count_kills(self, uuid: str) -> None:
         """Processes of the victim's cgroup that ended by SIGKILL in its window, itself counted."""
         case = self._cases[uuid]
-        window = timedelta(seconds=self._settle_s)
-        kills = sum(
-            other.process.cgroup == case.process.cgroup
-            and abs(other.died_at - case.died_at) <= window
-            and was_killed(other)
-            for other in self._cases.values()
-        )
         if case.cgroup is not None:
+            kills = kills_beside(case, self._cases.values(), timedelta(seconds=self._settle_s))
             self._change(uuid, cgroup=case.cgroup.model_copy(update={"kills_in_window": kills}))
 
     def _change(self, uuid: str, **changes: object) -> None:

@@ -5,13 +5,22 @@ from datetime import timedelta
 
 from kerneld.model.case import Case, Host
 from kerneld.model.death import Death
-from kerneld.model.facts import Blind, ListenState, LogRecord, PeakReading, ThreadCrashed
+from kerneld.model.facts import (
+    Blind,
+    ListenState,
+    LogRecord,
+    PeakReading,
+    SignalSent,
+    ThreadCrashed,
+)
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope
 
 CLOCK_SLACK = timedelta(seconds=1)
 """log stamps come from another clock than deaths; a loaded observer was 0.3 s late"""
 SIGKILL = 9
+ESCALATION = timedelta(seconds=15)
+"""a server that wants a stuck kernel to end sends SIGINT, SIGTERM after 2.5 s, SIGKILL after 5 s"""
 
 
 def is_about(case: Case, record: LogRecord) -> bool:
@@ -20,6 +29,23 @@ def is_about(case: Case, record: LogRecord) -> bool:
     slack = timedelta(seconds=case.died_at_uncertainty_s) + CLOCK_SLACK
     lived = case.process.started_at - CLOCK_SLACK <= record.at <= case.died_at + slack
     return named == case.process.pid and lived
+
+
+def dated(case: Case, record: LogRecord) -> dict[str, object]:
+    """The fields that a line fills which names a process that died unseen: it dates the death."""
+    if case.observed or record.event.kind in ("xid", "mce"):
+        return {}
+    return {"died_at": record.at, "died_at_uncertainty_s": CLOCK_SLACK.total_seconds()}
+
+
+def got_signal(case: Case, sent: SignalSent) -> bool:
+    """Whether a signal was sent to this very process, shortly before its end."""
+    begins = max(case.process.started_at - CLOCK_SLACK, case.died_at - ESCALATION)
+    return (
+        case.observed
+        and sent.pid == case.process.pid
+        and begins <= sent.at <= case.died_at + CLOCK_SLACK
+    )
 
 
 def is_same_line(one: LogRecord, other: LogRecord) -> bool:
@@ -37,6 +63,16 @@ def is_of_thread(record: LogRecord, crash: ThreadCrashed) -> bool:
 def was_killed(case: Case) -> bool:
     raws = (r.status_raw for r in case.readings if r.status_raw is not None)
     return any(raw & 0x7F == SIGKILL for raw in raws)
+
+
+def kills_beside(case: Case, cases: Iterable[Case], window: timedelta) -> int:
+    """How many of these cases are kills in this one's cgroup and time, itself counted."""
+    return sum(
+        other.process.cgroup == case.process.cgroup
+        and abs(other.died_at - case.died_at) <= window
+        and was_killed(other)
+        for other in cases
+    )
 
 
 def kills_rose(case: Case) -> bool:

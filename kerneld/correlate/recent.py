@@ -12,6 +12,7 @@ from kerneld.model.facts import (
     ExitLearned,
     LogRecord,
     ServerEnd,
+    SignalSent,
     SourceLost,
     SourceState,
     ThreadCrashed,
@@ -24,6 +25,7 @@ KEPT_CRASHES = 64
 KEPT_EXITS = 2048
 KEPT_LOSSES = 64
 KEPT_SERVER_ENDS = 64
+KEPT_SIGNALS = 1024
 LOSS_WINDOW = timedelta(seconds=60)
 
 
@@ -33,6 +35,7 @@ class Recent:
     def __init__(self) -> None:
         self.log: deque[LogRecord] = deque(maxlen=KEPT_LOG_RECORDS)
         self.server_ends: dict[ProcessKey, ServerEnd] = {}
+        self.signals: deque[SignalSent] = deque(maxlen=KEPT_SIGNALS)
         self._crashes: deque[ThreadCrashed] = deque(maxlen=KEPT_CRASHES)
         self._exits: dict[ProcessKey, list[ExitLearned]] = {}
         self._down: dict[str, SourceState] = {}

@@ -33,6 +33,7 @@ from kerneld.sources.exits import ExitSource
 from kerneld.sources.kmsg import KmsgSource
 from kerneld.sources.memory import MemorySource
 from kerneld.sources.reader import ReaderSource
+from kerneld.sources.signals import SignalSource
 from kerneld.sources.source import Source
 from kerneld.sources.taskstats import TaskstatsSource
 from kerneld.store import Journal, Store
@@ -115,6 +116,7 @@ def _sources(settings: Config, mode: Mode, host: Host, memory: MemorySource) -> 
         ConnectorSource(on_exec=discovery.hint),
         TaskstatsSource(),
         KmsgSource(),
+        SignalSource(),
         memory,
     ]
     if settings.iopub.enabled:

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import islice
 
 from kerneld.doctor.check import RUN_AS_ROOT, Check
 from kerneld.doctor.folders import connection_files
@@ -14,11 +15,16 @@ from kerneld.model.vocabulary import Mode
 from kerneld.proc.cgroup import CgroupWatch, cgroup_dirs
 from kerneld.proc.process import boot_id, list_pids, read_process
 from kerneld.proc.threads import in_initial_pid_namespace
+from kerneld.proc.tracefs import SHARED, tracefs_root
 from kerneld.sources.kmsg import KMSG, MAX_RECORD_BYTES, REASONS
+from kerneld.sources.signals import MOUNT
+from kerneld.sources.signals import REASONS as SIGNAL_REASONS
 
 LOST_STATUS = "A status that nobody else keeps stays unknown."
 LOST_PEAK = "The peak of memory is a lower bound, from samples."
 LOST_LOG = "An OOM kill is likely at most, and a crash has no place."
+MAX_USERS_TRIED = 64
+LOST_SENDER = "Who sent a SIGKILL stays unknown."
 LOST_COUNTERS = "Without the Linux log an OOM kill looks like any SIGKILL."
 
 
@@ -30,6 +36,7 @@ def examine_sources(mode: Mode, *, extra_folders: Iterable[str] = ()) -> list[Ch
         proc_connector(trial),
         taskstats(trial),
         linux_log(),
+        signal_trace(),
         memory_cgroup(),
         kernels_seen(mode),
         connection_files(mode, extra_folders),
@@ -106,6 +113,21 @@ def _read_a_record() -> None:
         os.close(fd)
 
 
+def signal_trace() -> Check:
+    """Its pipe is not opened: that would take it from a daemon. Root makes a trace of its own."""
+    name = "signal trace"
+    root = tracefs_root()
+    if root is None:
+        problem = SourceUnavailable("tracefs is not mounted, or may not be entered", MOUNT)
+        return _lacking(name, problem, LOST_SENDER)
+    if os.geteuid() == 0 and os.access(f"{root}/instances", os.W_OK):
+        return Check(name=name, works=True, says=f"can be set up in {root}")
+    pipe = f"{root}/instances/{SHARED}/trace_pipe"
+    if os.access(pipe, os.R_OK, effective_ids=True):
+        return Check(name=name, works=True, says=pipe)
+    return _lacking(name, SourceUnavailable(*SIGNAL_REASONS[errno.ENOENT]), LOST_SENDER)
+
+
 def memory_cgroup() -> Check:
     """The counters of the cgroup that this process is in itself."""
     name = "memory cgroup"
@@ -128,7 +150,7 @@ def memory_cgroup() -> Check:
 
 
 def kernels_seen(mode: Mode) -> Check:
-    """Whose kernels: tried on another user's process, where there is one."""
+    """Whose kernels: tried on a process of each other user, where there is one."""
     name = "whose kernels"
     if mode is Mode.USER:
         return Check(
@@ -138,30 +160,36 @@ def kernels_seen(mode: Mode) -> Check:
             costs="Who else took the memory is known by pid and size at most.",
             remedy=RUN_AS_ROOT,
         )
-    other = _process_of_another()
-    if other is None:
+    tried = 0
+    for pid in _one_of_each_other():
+        try:
+            _read_private(pid)
+            tried += 1
+        except PermissionError:
+            return Check(
+                name=name,
+                works=False,
+                says=f"process {pid} of another user can't be read",
+                costs="Others' kernels are found, but without their files, limits and cells.",
+                remedy="grant CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE",
+            )
+        except OSError:
+            continue  # it ended this instant
+    if not tried:
         return Check(name=name, works=None, says="no other user runs anything to try it on")
-    try:
-        _read_private(other)
-    except OSError:
-        return Check(
-            name=name,
-            works=False,
-            says=f"process {other} of another user can't be read",
-            costs="Others' kernels are found, but without their files, limits and cells.",
-            remedy="grant CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE",
-        )
     return Check(name=name, works=True, says="everybody's")
 
 
-def _process_of_another() -> int | None:
-    for pid in sorted(list_pids(), reverse=True):
+def _one_of_each_other() -> Iterable[int]:
+    """A process of each other user; some are readable to all of root, as in a user namespace."""
+    found: dict[int, int] = {}
+    for pid in list_pids():
         try:
-            if os.stat(f"/proc/{pid}").st_uid != os.geteuid() and os.path.exists(f"/proc/{pid}/stat"):
-                return pid
+            found.setdefault(os.stat(f"/proc/{pid}").st_uid, pid)
         except OSError:
             continue
-    return None
+    found.pop(os.geteuid(), None)
+    return islice(found.values(), MAX_USERS_TRIED)
 
 
 def _read_private(pid: int) -> None:

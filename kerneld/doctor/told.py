@@ -3,7 +3,7 @@
 from kerneld.doctor.check import Check
 from kerneld.doctor.folders import LOST_FILES
 from kerneld.doctor.reader import LOST_CELLS
-from kerneld.doctor.sources import LOST_LOG, LOST_PEAK, LOST_STATUS
+from kerneld.doctor.sources import LOST_LOG, LOST_PEAK, LOST_SENDER, LOST_STATUS
 from kerneld.model.living import DaemonState, SourceHealth
 
 # a source's name -> its name for people, and what its lack costs
@@ -12,6 +12,7 @@ NAMES = {
     "proc-connector": ("proc connector", LOST_STATUS),
     "taskstats": ("taskstats", LOST_PEAK),
     "linux-log": ("Linux log", LOST_LOG),
+    "signal-trace": ("signal trace", LOST_SENDER),
     "memory": ("memory", "There is no memory curve, and no limit that was near."),
     "discovery": ("discovery", LOST_FILES),
     "iopub": ("iopub", LOST_CELLS),

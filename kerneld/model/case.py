@@ -13,6 +13,7 @@ from kerneld.model.facts import (
     MemoryAccount,
     ServerEnd,
     SessionFact,
+    SignalSent,
     Succession,
 )
 from kerneld.model.process import Kernel, Process, Server
@@ -54,6 +55,8 @@ class Case(Record):
     cgroup: CgroupDelta | None = None
     log: tuple[LogRecord, ...] = ()
     neighbours: tuple[LogRecord, ...] = ()
+    signals: tuple[SignalSent, ...] = ()
+    """sent to this process in its last seconds, in order"""
     session: tuple[SessionFact, ...] = ()
     answered: bool = False
     """the kernel was seen listening or heard on iopub: it had started"""

@@ -13,6 +13,7 @@ from kerneld.model.facts import (
     LogRecord,
     PeakReading,
     ShutdownAnnounced,
+    SignalSent,
 )
 from kerneld.model.process import Limit
 from kerneld.model.vocabulary import ExitHow, LimitKind, PeakHow
@@ -157,6 +158,27 @@ FAULT_SIGNALS = frozenset(
 )
 LIMIT_SIGNALS = frozenset({signal.SIGXCPU, signal.SIGXFSZ, signal.SIGSYS})
 
+
+def deadly_signal(case: Case) -> SignalSent | None:
+    """The traced signal that ended the process: the last of the number that its status tells."""
+    number = exit_of(case).signal
+    return next((sent for sent in reversed(case.signals) if sent.signal == number), None)
+
+
+def shot_by_server(case: Case) -> SignalSent | None:
+    """The deadly signal, where the kernel's own server sent it: somebody had asked the server."""
+    sent = deadly_signal(case)
+    if sent is None or sent.by_linux or case.server is None:
+        return None
+    return sent if sent.sender_pid == case.server.key.pid else None
+
+
+def shot_by_another(case: Case) -> bool:
+    """Whether somebody else than Linux and the kernel's server is known to have sent it."""
+    sent = deadly_signal(case)
+    return sent is not None and not sent.by_linux and shot_by_server(case) is None
+
+
 OOM_WINDOW = timedelta(seconds=60)
 """from Linux's kill line to the exit: freeing hundreds of GiB, or a disk wait, takes that long"""
 LOG_SLACK = timedelta(seconds=1)
@@ -279,6 +301,8 @@ def file_removed_in_time(case: Case) -> bool:
     """The server cleans up 0.1 to 0.2 s after the end of a kernel that it was asked to end."""
     if case.file_removed is None:
         return False
+    if case.succession is not None and case.succession.at < case.file_removed.at:
+        return False  # that was the end of the next life
     gap = case.file_removed.at - case.died_at
     return -REMOVAL_SLACK <= gap <= REMOVAL_WINDOW + timedelta(seconds=case.died_at_uncertainty_s)
 

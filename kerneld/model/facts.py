@@ -145,6 +145,30 @@ class LogRecord(Record):
     tgid: int | None = None
 
 
+class SignalSent(Record):
+    """A signal that can end a process, and who sent it, by Linux's own trace.
+
+    pid: the process that got it. code: si_code. sender_pid: the process that ran then, or, where it
+    was gone before it could be looked at, its thread; then its uid, user and unit are None.
+    """
+
+    type: Literal["signal"] = "signal"
+    at: Timestamp
+    pid: int
+    signal: int
+    code: int
+    sender_pid: int
+    sender_comm: str | None = None
+    sender_uid: int | None = None
+    sender_user: str | None = None
+    sender_unit: str | None = None
+
+    @property
+    def by_linux(self) -> bool:
+        """SI_KERNEL and the codes of faults: the sender is only who ran when Linux decided."""
+        return self.code > 0
+
+
 # ---------------------------------------------------------------- evidence: what the kernel said
 
 
@@ -407,6 +431,7 @@ Fact = (
     | ExitLearned
     | ThreadCrashed
     | LogRecord
+    | SignalSent
     | KernelStatus
     | CellStarted
     | CellFailed

@@ -11,7 +11,7 @@ from kerneld.model.facts import (
     ShutdownAnnounced,
 )
 from kerneld.model.incident import TimelineEntry
-from kerneld.model.wording import cell_name, exit_quote, server_quote, subject
+from kerneld.model.wording import cell_name, exit_quote, sender_quote, server_quote, subject
 
 MAX_ENTRIES = 40
 
@@ -38,6 +38,8 @@ def _around(case: Case) -> Iterable[TimelineEntry]:
     if case.server_end:
         text = server_quote(case.server_end).text
         yield TimelineEntry(at=case.server_end.at, source="server", text=text)
+    for sent in case.signals:
+        yield TimelineEntry(at=sent.at, source="signal-trace", text=sender_quote(sent).text)
     for record in (*case.log, *case.neighbours):
         yield TimelineEntry(at=record.at, source="linux-log", text=record.event.line)
 

@@ -6,7 +6,10 @@ from kerneld.model.vocabulary import Cause, Confidence
 
 
 class Evidence(Record):
-    """One piece of evidence, quoted. source: exit, linux-log, iopub, cgroup, memory, file, server."""
+    """One piece of evidence, quoted.
+
+    source: exit, linux-log, signal-trace, iopub, cgroup, memory, file, server.
+    """
 
     source: str
     at: Timestamp | None = None

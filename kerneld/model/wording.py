@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from kerneld.model.case import Case
 from kerneld.model.evidence import exit_of, fault_object
-from kerneld.model.facts import LogRecord, ServerEnd
+from kerneld.model.facts import LogRecord, ServerEnd, SignalSent
 from kerneld.model.verdict import Evidence
 from kerneld.model.vocabulary import ExitHow, Scope
 
@@ -88,6 +88,19 @@ def server_quote(end: ServerEnd) -> Evidence:
     else:
         how = f"exited with status {raw >> 8 & 0xFF}"
     return Evidence(source="server", at=end.at, text=f"its server (pid {end.pid}) {how}")
+
+
+def sender_name(sent: SignalSent) -> str:
+    """`kill (pid 4242, alice)`."""
+    owner = sent.sender_user or (None if sent.sender_uid is None else f"uid {sent.sender_uid}")
+    known = ", ".join(part for part in (f"pid {sent.sender_pid}", owner, sent.sender_unit) if part)
+    return f"{sent.sender_comm or 'a process'} ({known})"
+
+
+def sender_quote(sent: SignalSent) -> Evidence:
+    who = "Linux itself" if sent.by_linux else sender_name(sent)
+    text = f"{who} sent {signal_name(sent.signal)} to pid {sent.pid}"
+    return Evidence(source="signal-trace", at=sent.at, text=text)
 
 
 def place(record: LogRecord | None) -> str:

@@ -3,7 +3,8 @@
 import os
 import pwd
 import time
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from kerneld.model.case import Host
@@ -25,6 +26,7 @@ MAX_ARGV_BYTES = 256 * 1024
 MAX_ENVIRON_BYTES = 1024 * 1024
 _MAX_TABLE_BYTES = 64 * 1024
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_TICK = timedelta(seconds=1 / _TICKS_PER_S)
 
 
 def read_process(
@@ -109,6 +111,31 @@ def _shares_network(folder: int, proc_root: str) -> bool:
 def read_stat(pid: int, *, proc_root: str = "/proc") -> Stat | None:
     """/proc/PID/stat, or None when the process is gone."""
     return parse_stat(_read(f"{proc_root}/{pid}/stat"))
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Whose thread it is: the process, its owner and its systemd unit."""
+
+    pid: int
+    comm: str
+    uid: int
+    user_name: str | None
+    unit: str | None
+
+
+def read_sender(tid: int, *, before: datetime | None = None, proc_root: str = "/proc") -> Sender | None:
+    """The process of a thread; None: it is gone, or (before: a time) another has its number by now."""
+    status = parse_status(_read(f"{proc_root}/{tid}/status"))
+    stat = read_stat(tid, proc_root=proc_root)
+    if stat is None or status.tgid is None or status.uid is None:
+        return None
+    if before is not None and started_at(stat.start_ticks) > before + _TICK:
+        return None
+    groups = parse_membership(read_cgroups(tid, proc_root=proc_root))
+    memory_path = groups.memory.path if groups.memory else None
+    unit = unit_of(groups.systemd) or unit_of(memory_path)
+    return Sender(status.tgid, stat.comm, status.uid, user_name(status.uid), unit)
 
 
 def read_argv(pid: int, *, proc_root: str = "/proc") -> list[str]:

@@ -10,6 +10,7 @@ from kerneld.model.case import Case
 from kerneld.model.evidence import (
     FAULT_SIGNALS,
     LIMIT_SIGNALS,
+    deadly_signal,
     exit_of,
     headroom,
     is_blind,
@@ -19,9 +20,9 @@ from kerneld.model.evidence import (
 )
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
-from kerneld.model.wording import exit_quote, signal_name, story, subject
+from kerneld.model.wording import exit_quote, sender_quote, signal_name, story, subject
 
-NEEDS = ("exit", "linux-log", "cgroup", "memory", "iopub", "file")
+NEEDS = ("exit", "linux-log", "signal-trace", "cgroup", "memory", "iopub", "file")
 REFINES: frozenset[Cause] = frozenset()
 
 
@@ -33,11 +34,14 @@ def judge(case: Case) -> Verdict | None:
     quotes = [exit_quote(case)]
     if headroom(case).near is False:
         quotes.append(Evidence(source="memory", text=headroom(case).text))
-    name = signal_name(number)
+    name, sent = signal_name(number), deadly_signal(case)
+    if sent is not None:
+        quotes.append(sender_quote(sent))
+    unknown = "who sent it was not seen" if sent is None else "Linux sent it, and did not say why"
     return Verdict(
         cause=Cause.KILLED,
         confidence=Confidence.POSSIBLE if doubts else Confidence.LIKELY,
-        summary=story(case, f"{name} ended {subject(case)}; who sent it was not seen"),
+        summary=story(case, f"{name} ended {subject(case)}; {unknown}"),
         because=tuple(quotes),
         against=doubts,
     )

@@ -14,7 +14,7 @@ from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import exit_quote, server_quote, story
 
 NEEDS = ("exit",)
-REFINES = frozenset({Cause.HARD_EXIT, Cause.STARTUP_FAILURE, Cause.KILLED})
+REFINES = frozenset({Cause.HARD_EXIT, Cause.STARTUP_FAILURE, Cause.KILLED, Cause.KILLED_BY_PROCESS})
 
 WINDOW = timedelta(seconds=10)
 """one second on a machine at rest; on one that thrashes, as when it killed the server, many"""

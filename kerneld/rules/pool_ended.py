@@ -12,7 +12,7 @@ from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import exit_quote
 
 NEEDS = ("exit",)
-REFINES = frozenset({Cause.KILLED})
+REFINES = frozenset({Cause.KILLED, Cause.KILLED_BY_PROCESS})
 
 
 def judge(case: Case) -> Verdict | None:

@@ -1,7 +1,8 @@
 """Someone asked for a restart: the kernel said so on iopub.
 
 Source: https://jupyter-client.readthedocs.io/en/stable/messaging.html#kernel-shutdown (`restart`). R's
-kernel says nothing, a stuck one can't: then only the next life's prompt start hints at a request.
+kernel says nothing, a stuck one can't: then the signal trace tells that its server shot it, or, without
+one, only the next life's prompt start hints at a request.
 """
 
 import signal
@@ -13,13 +14,15 @@ from kerneld.model.evidence import (
     may_hide_restart,
     oom_line,
     prompt_succession,
+    shot_by_another,
+    shot_by_server,
 )
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
-from kerneld.model.wording import exit_quote
+from kerneld.model.wording import exit_quote, sender_quote
 
 NEEDS = ("exit", "iopub")
-REFINES = frozenset({Cause.KILLED, Cause.HARD_EXIT})
+REFINES = frozenset({Cause.KILLED, Cause.KILLED_BY_PROCESS, Cause.HARD_EXIT})
 
 ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
@@ -36,17 +39,20 @@ def judge(case: Case) -> Verdict | None:
         return _verdict(case, Confidence.CERTAIN if clean else Confidence.LIKELY, quote)
     if said is not None or case.succession is None:
         return None
-    silent = end.code == 0 and case.busy is None and prompt_succession(case)
-    if not (silent or may_hide_restart(case)):
-        return None
     quote = Evidence(source="server", at=case.succession.at, text="the next life began at once")
+    sent = shot_by_server(case)
+    if sent is not None:
+        return _verdict(case, Confidence.LIKELY, quote, sender_quote(sent))
+    silent = end.code == 0 and case.busy is None and prompt_succession(case)
+    if shot_by_another(case) or not (silent or may_hide_restart(case)):
+        return None
     return _verdict(case, Confidence.POSSIBLE, quote)
 
 
-def _verdict(case: Case, confidence: Confidence, quote: Evidence) -> Verdict:
+def _verdict(case: Case, confidence: Confidence, *quotes: Evidence) -> Verdict:
     return Verdict(
         cause=Cause.RESTART,
         confidence=confidence,
         summary="The kernel was restarted because someone asked for it.",
-        because=(quote, exit_quote(case)),
+        because=(*quotes, exit_quote(case)),
     )

@@ -21,7 +21,11 @@ from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import exit_quote, exit_words, server_quote
 
 NEEDS = ("exit", "iopub", "file")
-REFINES = frozenset({Cause.KILLED, Cause.HARD_EXIT, Cause.SHUTDOWN, Cause.STARTUP_FAILURE})
+REFINES = frozenset(
+    {
+        Cause.KILLED, Cause.KILLED_BY_PROCESS, Cause.HARD_EXIT, Cause.SHUTDOWN, Cause.STARTUP_FAILURE,
+    }
+)  # fmt: skip
 
 WINDOW = timedelta(seconds=10)
 SLACK = timedelta(seconds=0.5)

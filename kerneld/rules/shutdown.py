@@ -13,13 +13,15 @@ from kerneld.model.evidence import (
     file_removed_in_time,
     lasting_server,
     oom_line,
+    shot_by_another,
+    shot_by_server,
 )
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, ExitHow, Scope
-from kerneld.model.wording import exit_quote
+from kerneld.model.wording import exit_quote, sender_quote
 
 NEEDS = ("exit", "iopub", "file")
-REFINES = frozenset({Cause.KILLED, Cause.HARD_EXIT})
+REFINES = frozenset({Cause.KILLED, Cause.KILLED_BY_PROCESS, Cause.HARD_EXIT})
 
 ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
@@ -39,16 +41,23 @@ def judge(case: Case) -> Verdict | None:
         return _verdict(case, Confidence.CERTAIN if clean else Confidence.LIKELY, quote)
     if not (lasting_server(case) and file_removed_in_time(case)) or end.code not in (0, None):
         return None
+    if shot_by_another(case):
+        return None
     removed = case.file_removed.at if case.file_removed else None
     quote = Evidence(source="file", at=removed, text="its living server removed its connection file")
-    lost = end.how is ExitHow.LOST
-    return _verdict(case, Confidence.POSSIBLE if lost else Confidence.LIKELY, quote)
+    lost, sent = end.how is ExitHow.LOST, shot_by_server(case)
+    return _verdict(
+        case,
+        Confidence.POSSIBLE if lost else Confidence.LIKELY,
+        quote,
+        *([sender_quote(sent)] if sent else []),
+    )
 
 
-def _verdict(case: Case, confidence: Confidence, quote: Evidence) -> Verdict:
+def _verdict(case: Case, confidence: Confidence, *quotes: Evidence) -> Verdict:
     return Verdict(
         cause=Cause.SHUTDOWN,
         confidence=confidence,
         summary="The kernel was shut down because someone asked for it.",
-        because=(quote, exit_quote(case)),
+        because=(*quotes, exit_quote(case)),
     )

@@ -23,7 +23,7 @@ from jupyters import TOKEN, JupyterServer  # noqa: E402
 from memcg import MemoryCgroup  # noqa: E402
 from plays import PLAYS  # noqa: E402
 from recorders import KeepingDaemon  # noqa: E402
-from rig import ROLES, Restricted, RigError, World, wait_for  # noqa: E402
+from rig import ROLES, Restricted, RigError, Traced, World, wait_for  # noqa: E402
 from scenarios import SCENARIOS  # noqa: E402
 from stage import Life, Stage  # noqa: E402
 from wanted import WANTED, Wanted  # noqa: E402
@@ -42,26 +42,41 @@ Lives = dict[str, list[Life]]
 
 def main(chosen: set[str]) -> int:
     rows = [row for row in WANTED if not chosen or row.scenario in chosen]
-    names = {row.scenario for row in rows}
     with ExitStack() as at_end:
         own_name = _be_another_host()
         own_cgroup = at_end.enter_context(OwnCgroup())
-        world = World()
-        at_end.callback(world.remove)
         at_end.enter_context(Restricted())
-        daemons = {role: KeepingDaemon(world.role(role)) for role in ROLES}
-        lives, secrets = _watched(world, daemons, names - set(absence.SCENARIOS))
-        unseen, recorders = absence.play(world, names & set(absence.SCENARIOS))
-        private = {own_name, own_cgroup, TOKEN, *secrets, "/work", "/opt", "/root"}
-        wrong = 0
-        for row in rows:
-            daemon = recorders.get((row.scenario, row.role)) or daemons[row.role]
-            played = (lives | unseen).get(row.scenario)
-            problem = _keep(row, daemon, played[row.life], private) if played else "was not played"
-            if problem:
-                wrong += 1
-                print(f"{row.file}: {problem}", file=sys.stderr)
+        private = {own_name, own_cgroup, TOKEN, "/work", "/opt", "/root"}
+        wrong = _round([row for row in rows if not row.traced], private)
+        with Traced():
+            wrong += _round([row for row in rows if row.traced], private)
     return 1 if wrong else 0
+
+
+def _round(rows: list[Wanted], private: set[str]) -> int:
+    """Play what these rows need once, and keep their cases; how many could not be kept."""
+    world = World()
+    try:
+        return _play_and_keep(world, rows, private)
+    finally:
+        world.remove()
+
+
+def _play_and_keep(world: World, rows: list[Wanted], private: set[str]) -> int:
+    names = {row.scenario for row in rows}
+    daemons = {role: KeepingDaemon(world.role(role)) for role in ROLES}
+    lives, secrets = _watched(world, daemons, names - set(absence.SCENARIOS))
+    unseen, recorders = absence.play(world, names & set(absence.SCENARIOS))
+    wrong = 0
+    for row in rows:
+        daemon = recorders.get((row.scenario, row.role)) or daemons[row.role]
+        played = (lives | unseen).get(row.scenario)
+        told = private | set(secrets)
+        problem = _keep(row, daemon, played[row.life], told) if played else "was not played"
+        if problem:
+            wrong += 1
+            print(f"{row.file}: {problem}", file=sys.stderr)
+    return wrong
 
 
 def _be_another_host() -> str:

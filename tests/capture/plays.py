@@ -83,9 +83,6 @@ import os, signal
 signal.signal(signal.SIGUSR1, lambda *_: None)
 os.kill(os.getpid(), signal.SIGUSR1)
 """
-HOLD_THE_GIL = (
-    "import itertools\nprint('held', flush=True)\n" + SENT + "sum(itertools.repeat(1, 10**11))"
-)
 LOOKED_S = 3
 """the daemons look at a cgroup's usage once a second"""
 SETTLED_S = 8
@@ -220,21 +217,6 @@ def killed_before_it_answered(stage: Stage) -> list[Life]:
     return [life]
 
 
-def restarted_stuck(stage: Stage) -> list[Life]:
-    """A cell in C that holds the GIL: the kernel hears no request, and its server kills it."""
-    session, client = stage.open("restart-stuck")
-    witness = Witness(client.pid())
-    client.begin_and_hear(HOLD_THE_GIL, "held")
-    time.sleep(1)
-    client.close()
-    session.restart()
-    first = ended(session, witness.pid)
-    again = session.connect()
-    second = Witness(again.pid())
-    again.close()
-    return [first, _shut_down(session, second)]
-
-
 def finished_unheard(stage: Stage) -> list[Life]:
     """A program ends its own kernel in good order; its sockets are files that only it may open."""
     kernel = BareKernel(stage.world.plain, "ipc")
@@ -271,7 +253,6 @@ PLAYS: dict[str, Callable[[Stage], list[Life]]] = {
     "killed-near": killed_near_the_limit,
     "killed-beside": killed_beside_another_oom,
     "killed-slow": killed_before_it_answered,
-    "restart-stuck": restarted_stuck,
     "finished-unheard": finished_unheard,
     "cpu-limit": ends("cpu-limit", CPU_LIMIT.format(hard="resource.RLIM_INFINITY")),
     "cpu-limit-hard": ends("cpu-limit-hard", CPU_LIMIT.format(hard="used")),

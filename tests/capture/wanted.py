@@ -12,7 +12,10 @@ CERTAIN, LIKELY, POSSIBLE = Confidence.CERTAIN, Confidence.LIKELY, Confidence.PO
 
 @dataclass(frozen=True)
 class Wanted:
-    """file: below tests/cases. life: which of the scenario's. role: whose daemon saw it."""
+    """file: below tests/cases. life: which of the scenario's. role: whose daemon saw it.
+
+    traced: with the signal trace set up, in a round of its own.
+    """
 
     file: str
     scenario: str
@@ -20,6 +23,7 @@ class Wanted:
     confidence: Confidence
     role: str = "root"
     life: int = 0
+    traced: bool = False
 
 
 def _row(file: str, scenario: str, cause: Cause, confidence: Confidence, **more: object) -> Wanted:
@@ -75,6 +79,20 @@ WANTED = (
     _row("oom_host_counters/near_miss_at_once", "oom-at-once", Cause.OOM_CGROUP, LIKELY, role="plain"),
     _row("killed_by_itself/hit", "self-kill", Cause.KILLED_BY_PROCESS, LIKELY),
     _row("killed_by_itself/near_miss_handled", "self-signal-then-killed", Cause.KILLED, LIKELY),
+    _row("killed_by_process/hit", "killed-idle", Cause.KILLED_BY_PROCESS, CERTAIN, traced=True),
+    _row(
+        "killed_by_process/hit_service",
+        "killed-idle",
+        Cause.KILLED_BY_PROCESS,
+        CERTAIN,
+        role="service",
+        traced=True,
+    ),
+    _row("killed_by_process/hit_itself", "self-kill", Cause.KILLED_BY_PROCESS, CERTAIN, traced=True),
+    _row("killed_by_process/near_miss_by_linux", "oom-cgroup", Cause.OOM_CGROUP, CERTAIN, traced=True),
+    _row("killed_by_process/near_miss_abort", "abort", Cause.ABORT, CERTAIN, traced=True),
+    _row("killed_by_process/near_miss_server", "shutdown-stuck", Cause.SHUTDOWN, LIKELY, traced=True),
+    _row("restart/hit_stuck", "restart-stuck", Cause.RESTART, LIKELY, traced=True),
     _row("killed/hit", "killed-idle", Cause.KILLED, LIKELY),
     _row("killed/hit_plain", "killed-idle", Cause.KILLED, POSSIBLE, role="plain"),
     _row("killed/hit_gigabyte", "killed-gigabyte", Cause.KILLED, LIKELY),

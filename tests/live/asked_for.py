@@ -1,9 +1,11 @@
 """What was asked for, or survived: none of it may become an incident."""
 
+import os
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
-from cells import MEMORY_ERROR, POOL, SLEEP
+from cells import HOLD_THE_GIL, MEMORY_ERROR, POOL, SLEEP
 from jupyters import (
     JupyterServer,
     KernelClient,
@@ -12,8 +14,10 @@ from jupyters import (
     run_headless,
     write_notebook,
 )
-from rig import PLAIN, RigError, Witness
+from rig import PLAIN, RigError, Witness, wait_for
 from stage import Life, Stage, ended
+
+from kerneld.parse.procfs import parse_stat
 
 
 def server_stopped(stage: Stage) -> list[Life]:
@@ -39,6 +43,35 @@ def shut_down(stage: Stage) -> list[Life]:
     session.shut_down()
     witness.wait_dead()
     return [ended(session, witness.pid)]
+
+
+def shut_down_stuck(stage: Stage) -> list[Life]:
+    """A cell in C that holds the GIL: the kernel hears no request, and its server kills it."""
+    session, client = stage.open("shutdown-stuck")
+    witness = Witness(client.pid())
+    _hold_the_gil(client, witness.pid)
+    client.close()
+    session.shut_down()
+    witness.wait_dead()
+    return [ended(session, witness.pid)]
+
+
+def restarted_stuck(stage: Stage) -> list[Life]:
+    session, client = stage.open("restart-stuck")
+    pid = client.pid()
+    _hold_the_gil(client, pid)
+    return _restart(session, client, pid)
+
+
+def _hold_the_gil(client: KernelClient, pid: int) -> None:
+    client.begin_and_hear(HOLD_THE_GIL, "held")
+    used_s = _cpu_seconds(pid)
+    wait_for(lambda: _cpu_seconds(pid) > used_s + 0.3, 30, "the cell is in C")
+
+
+def _cpu_seconds(pid: int) -> float:
+    stat = parse_stat(Path(f"/proc/{pid}/stat").read_bytes())
+    return stat.cpu_ticks / os.sysconf("SC_CLK_TCK") if stat else 0.0
 
 
 def restarted_idle(stage: Stage) -> list[Life]:

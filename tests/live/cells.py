@@ -76,3 +76,6 @@ with open({told!r}, "a") as told:
     print(os.getpid(), file=told)
 raise ImportError("random.py of the notebook's own folder hides the standard one")
 """
+HOLD_THE_GIL = (
+    "import itertools\nprint('held', flush=True)\n" + SENT + "sum(itertools.repeat(1, 10**11))"
+)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from jupyters import JupyterServer
 from memcg import LogWitness
-from rig import OTHER, PLAIN, ROLES, Daemon, Restricted, RigError, World, wait_for
+from rig import OTHER, PLAIN, ROLES, Daemon, Restricted, RigError, Traced, World, wait_for
 from scenarios import SCENARIOS
 from stage import Life, Stage
 
@@ -82,7 +82,7 @@ def record(world: World, log: LogWitness, rounds: int) -> Report:
     daemons = {role: Daemon(world.role(role)) for role in ROLES}
     servers: list[JupyterServer] = []
     try:
-        with Restricted():
+        with Restricted(), Traced():
             for daemon in daemons.values():
                 daemon.start()
             servers.append(JupyterServer(world.plain, "notebooks"))

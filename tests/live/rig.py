@@ -127,6 +127,28 @@ class Restricted:
             DMESG_RESTRICT.write_text(self._before)
 
 
+class Traced:
+    """The signal trace as the unit's pre-start sets it up; tracefs is mounted where it was not."""
+
+    ROOT = Path("/sys/kernel/tracing")
+
+    def __enter__(self) -> None:
+        self._mounted = not (self.ROOT / "instances").exists()
+        if self._mounted:
+            subprocess.run(["mount", "-t", "tracefs", "nodev", self.ROOT], check=True)
+        self._trace("up")
+
+    def __exit__(self, *_: object) -> None:
+        self._trace("down")
+        if self._mounted:
+            subprocess.run(["umount", self.ROOT], check=True)
+
+    def _trace(self, word: str) -> None:
+        done = subprocess.run([sys.executable, "-m", "kerneld.tracing", word], check=False)
+        if done.returncode:
+            raise RigError(f"no signal trace here: `python -m kerneld.tracing {word}` says why")
+
+
 class Daemon:
     """A daemon in one role with a database of its own; what it says on stderr is kept in `lines`."""
 

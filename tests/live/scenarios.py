@@ -17,6 +17,8 @@ SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "server-stopped": asked_for.server_stopped,
     "restart-idle": asked_for.restarted_idle,
     "restart-busy": asked_for.restarted_busy,
+    "shutdown-stuck": asked_for.shut_down_stuck,
+    "restart-stuck": asked_for.restarted_stuck,
     "survivor": asked_for.survives,
     "headless-crash": deaths.nbclient_cell_crashes,
     "nbclient": asked_for.finished_by_nbclient,

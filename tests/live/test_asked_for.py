@@ -1,11 +1,11 @@
 """What was asked for, or survived, is no incident in any role; and nothing else is reported."""
 
 import pytest
-from report import NEEDED, Report, each_role, story
+from report import NEEDED, SEEING, Report, each_role, story
 from rig import PLAIN
 from test_deaths import DEATHS
 
-from kerneld.model.vocabulary import Cause
+from kerneld.model.vocabulary import Cause, Confidence
 
 pytestmark = NEEDED
 
@@ -38,6 +38,29 @@ def test_what_was_asked_for_is_no_incident(
     assert not any(end.is_incident for end in ends)
 
 
+@pytest.mark.parametrize("role", SEEING)
+@pytest.mark.parametrize(
+    ("scenario", "cause"), [("shutdown-stuck", Cause.SHUTDOWN), ("restart-stuck", Cause.RESTART)]
+)
+def test_a_stuck_kernel_that_its_server_shot_was_asked_to_end(
+    report: Report, role: str, scenario: str, cause: Cause
+) -> None:
+    """The signal trace names the server; it is a deadly signal all the same."""
+    end = report.first(role, scenario)
+    assert (end.cause, end.confidence) == (cause, Confidence.LIKELY), story(end)
+    assert end.exit.signal in (9, 15)
+    assert any(piece.source == "signal-trace" for piece in end.because), story(end)
+
+
+def test_without_the_trace_a_stuck_kernels_end_is_told_with_its_doubts(report: Report) -> None:
+    """The server removes the file of one that it shuts down, not that of one that it restarts."""
+    stopped, restarted = (report.first("plain", f"{end}-stuck") for end in ("shutdown", "restart"))
+    assert (stopped.cause, stopped.confidence) == (Cause.SHUTDOWN, Confidence.LIKELY), story(stopped)
+    told = restarted.cause, restarted.confidence
+    assert told == (Cause.KILLED, Confidence.POSSIBLE), story(restarted)
+    assert Cause.RESTART in {other.cause for other in restarted.alternatives}
+
+
 @each_role
 def test_clean_starts_and_stops_are_no_incidents(report: Report, role: str) -> None:
     lives = report.of("clean")
@@ -53,5 +76,7 @@ def test_nothing_else_is_reported(report: Report, role: str) -> None:
     names = [*(row[0] for row in DEATHS), "oom-cgroup", "self-kill"]
     expected = {life.pid for name in names for life in report.lives.get(name, [])}
     expected |= {report.of("server-killed")[0].pid}
+    if role == "plain":
+        expected |= {report.of("restart-stuck")[0].pid}
     told = [end for end in report.ends[role] if end.is_incident and end.user.uid == PLAIN]
     assert [story(end) for end in told if end.process.pid not in expected] == []

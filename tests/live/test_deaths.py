@@ -1,5 +1,7 @@
 """Every way to die, on real kernels: the cause, the kernel, the cell, the proof, in each role."""
 
+import os
+
 import pytest
 from report import NEEDED, SEEING, Report, each_role, story
 from rig import OTHER, PLAIN
@@ -42,6 +44,11 @@ each_death = pytest.mark.parametrize(
 )
 
 
+def seen_as(role: str, cause: Cause) -> Cause:
+    """A plain user may not read the signal trace: the sender stays unseen."""
+    return Cause.KILLED_BY_PROCESS if cause is Cause.KILLED and role in SEEING else cause
+
+
 @each_role
 @each_death
 def test_names_the_cause(
@@ -49,7 +56,7 @@ def test_names_the_cause(
 ) -> None:
     for life in report.of(scenario):
         end = report.end(role, life)
-        assert end.cause == cause, story(end)
+        assert end.cause == seen_as(role, cause), story(end)
         assert end.is_incident
         assert (end.exit.signal, end.exit.code) == (number, code), story(end)
         assert end.state is State.SETTLED
@@ -165,8 +172,23 @@ def test_a_kill_is_no_oom(report: Report, role: str, scenario: str) -> None:
     """A gigabyte held, a cgroup that had killed before: SIGKILL alone proves nothing."""
     end = report.first(role, scenario)
     assert end.category is Category.KILLED, story(end)
-    assert end.confidence is not Confidence.CERTAIN
+    assert (end.confidence is Confidence.CERTAIN) == (role in SEEING), story(end)
     assert not any(other.confidence is Confidence.CERTAIN for other in end.alternatives)
+
+
+@pytest.mark.parametrize("role", SEEING)
+@pytest.mark.parametrize("scenario", [row[0] for row in KILLS])
+def test_a_kill_names_who_sent_it(report: Report, role: str, scenario: str) -> None:
+    """The test itself did."""
+    killer = report.first(role, scenario).killer
+    assert killer is not None
+    assert (killer.pid, killer.uid, killer.how) == (os.getpid(), 0, "signal-trace")
+
+
+def test_a_plain_user_is_told_that_the_sender_could_not_be_seen(report: Report) -> None:
+    end = report.first("plain", "killed-idle")
+    assert end.killer is None
+    assert any(blind.source == "signal-trace" for blind in end.blind), end.blind
 
 
 @each_role
@@ -179,8 +201,11 @@ def test_a_killed_kernel_had_the_memory_it_had(report: Report, role: str) -> Non
 @each_role
 def test_a_kernel_that_shot_itself_was_killed(report: Report, role: str) -> None:
     end = report.first(role, "self-kill")
-    assert end.cause in (Cause.KILLED_BY_PROCESS, Cause.KILLED), story(end)
+    assert end.cause is Cause.KILLED_BY_PROCESS, story(end)
+    assert (end.confidence is Confidence.CERTAIN) == (role in SEEING), story(end)
     assert end.exit.signal == 9
+    assert end.killer is not None
+    assert (end.killer.pid, end.killer.how) == (end.process.pid, "self")
 
 
 @each_role
@@ -204,7 +229,8 @@ def test_starts_that_fail_share_one_kernel_id(report: Report, role: str) -> None
 def test_a_killed_server_is_one_incident_and_its_kernels_follow_it(report: Report, role: str) -> None:
     server, *orphans = report.of("server-killed")
     told = report.end(role, server)
-    assert (told.scope, told.cause, told.exit.signal) == (Scope.SERVER, Cause.KILLED, 9), story(told)
+    assert (told.scope, told.exit.signal) == (Scope.SERVER, 9)
+    assert told.cause is seen_as(role, Cause.KILLED), story(told)
     assert set(told.kernels) == {orphan.kernel_id for orphan in orphans}
     for orphan in orphans:
         end = report.end(role, orphan)
@@ -217,5 +243,5 @@ def test_another_users_kernel_is_seen_by_root_and_not_by_a_plain_user(report: Re
     (life,) = report.of("other-user")
     for role in SEEING:
         end = report.end(role, life)
-        assert (end.cause, end.user.uid) == (Cause.KILLED, OTHER), story(end)
+        assert (end.cause, end.user.uid) == (Cause.KILLED_BY_PROCESS, OTHER), story(end)
     assert {end.user.uid for end in report.ends["plain"]} == {PLAIN}

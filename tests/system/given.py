@@ -69,7 +69,6 @@ def _common(tree: Path) -> None:
 
 def _install(unit: Path, folder: Path) -> None:
     """As it is, but for the interpreter: the one that runs the tests."""
-    lines = unit.read_text().splitlines()
-    at = next(n for n, line in enumerate(lines) if line.startswith("ExecStart="))
-    lines[at] = f"ExecStart={sys.executable} -m kerneld.daemon"
-    (folder / unit.name).write_text("\n".join([*lines, ""]))
+    text = unit.read_text().replace("/opt/kerneld/bin/python -m", f"{sys.executable} -m")
+    text = text.replace("%h/.local/share/kerneld/venv/bin/python -m", f"{sys.executable} -m")
+    (folder / unit.name).write_text(text)

@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import sys
 import time
 from collections.abc import Iterator
 
@@ -112,11 +113,29 @@ def test_others_see_that_it_runs_and_nothing_more(machine: Machine) -> None:
         assert set(modes.values()) == {0o600}, modes
 
 
-def test_every_source_speaks_in_its_sandbox(sandbox: Machine) -> None:
-    sandbox.start()
+def test_its_pre_start_makes_the_signal_trace_and_its_stop_removes_it(machine: Machine) -> None:
+    """With root's rights (`+`), which the collector has not."""
+    instance = machine.path("/sys/kernel/tracing/instances/kerneld")
+    machine.start()
+    assert instance.exists()
+    machine.systemctl("stop", "kerneld")
+    assert not instance.exists()
 
-    wait_for(lambda: len(sandbox.sources()) == 7, 10, "word of all seven sources")
-    assert {source.name: source.reason for source in sandbox.sources() if not source.up} == {}
+
+@pytest.fixture
+def traced(sandbox: Machine) -> Iterator[Machine]:
+    """A user manager gives no right by `+`: the trace is made and removed here."""
+    sandbox.run(sys.executable, "-m", "kerneld.tracing", "up")
+    yield sandbox
+    sandbox.systemctl("stop", "kerneld")
+    sandbox.run(sys.executable, "-m", "kerneld.tracing", "down")
+
+
+def test_every_source_speaks_in_its_sandbox(traced: Machine) -> None:
+    traced.start()
+
+    wait_for(lambda: len(traced.sources()) == 8, 10, "word of all eight sources")
+    assert {source.name: source.reason for source in traced.sources() if not source.up} == {}
 
 
 def test_a_segfault_of_another_user_is_told_with_the_line_of_the_linux_log(sandbox: Machine) -> None:
@@ -131,6 +150,18 @@ def test_a_segfault_of_another_user_is_told_with_the_line_of_the_linux_log(sandb
     assert (end.memory.peak_how, end.cell.how if end.cell else None) == (PeakHow.TASKSTATS, "iopub")
     (line,) = [quote.text for quote in end.because if quote.source == "linux-log"]
     assert f"[{notebook.pid}]: segfault at 0" in line
+
+
+def test_who_killed_a_kernel_is_told_by_the_signal_trace(traced: Machine) -> None:
+    traced.start()
+    with Notebook(traced) as notebook:
+        watched(traced, notebook)
+        os.kill(notebook.pid, signal.SIGKILL)
+        notebook.reap()
+        end = settled_end_of(traced, notebook)
+    assert (end.cause, end.confidence) == (Cause.KILLED_BY_PROCESS, Confidence.CERTAIN)
+    assert end.killer is not None
+    assert (end.killer.pid, end.killer.uid) == (os.getpid(), 0)
 
 
 def test_the_zombies_of_others_show_their_true_status(sandbox: Machine) -> None:

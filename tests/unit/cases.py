@@ -18,6 +18,7 @@ from kerneld.model.facts import (
     MemoryAccount,
     ServerEnd,
     ShutdownAnnounced,
+    SignalSent,
     Succession,
     TaskRow,
 )
@@ -98,6 +99,14 @@ def line(kind: str, *, seconds: float = -0.05, tgid: int | None = None, **fields
     """One event of the Linux log; the pid is the kernel's unless it is given."""
     given = {"kind": kind, "pid": PID, "comm": "python3", "line": f"{kind} line"} | fields
     return LogRecord(at=at(seconds), event=LogEvent(**given), tgid=tgid)
+
+
+def sent(
+    number: int, *, by: int = 777, code: int = 0, seconds: float = -0.01, comm: str = "bash"
+) -> SignalSent:
+    """A signal to the kernel, as the trace tells it; sent by user 1001's bash unless it is given."""
+    who = {"sender_pid": by, "sender_comm": comm, "sender_uid": 1001, "sender_user": "bob"}
+    return SignalSent(at=at(seconds), pid=PID, signal=number, code=code, **who)
 
 
 def oom(scope: Literal["memcg", "global"] = "memcg", **fields: Any) -> LogRecord:

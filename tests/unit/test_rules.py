@@ -7,6 +7,7 @@ from cases import (
     GIB,
     GROUP,
     PID,
+    SERVER_PID,
     TEXT,
     announced,
     at,
@@ -20,6 +21,7 @@ from cases import (
     process,
     removed,
     room,
+    sent,
     server,
     server_end,
     succeeded,
@@ -324,10 +326,50 @@ REQUESTS = {
     ),
 }  # fmt: skip
 
+SENDERS = {
+    "a person's kill": (death(signal=9, signals=(sent(9),)), C.KILLED_BY_PROCESS, CERTAIN),
+    "itself": (death(signal=9, signals=(sent(9, by=PID),)), C.KILLED_BY_PROCESS, CERTAIN),
+    "somebody's SIGSEGV": (death(signal=11, signals=(sent(11),)), C.KILLED_BY_PROCESS, CERTAIN),
+    "abort() raises what it means": (
+        death(signal=6, signals=(sent(6, by=PID, code=-6),)), C.ABORT, CERTAIN,
+    ),
+    "Linux, for memory": (
+        death(signal=9, signals=(sent(9, code=128),), log=(oom(),)), C.OOM_CGROUP, CERTAIN,
+    ),
+    "Linux, for what it does not say": (
+        death(signal=9, signals=(sent(9, code=128),)), C.KILLED, LIKELY,
+    ),
+    "a SIGINT that it outlived": (death(signal=9, signals=(sent(2, seconds=-5),)), C.KILLED, LIKELY),
+    "its server, then the file went": (
+        death(signal=9, signals=(sent(9, by=SERVER_PID),), file_removed=removed()), C.SHUTDOWN, LIKELY,
+    ),
+    "another, then the file went": (
+        death(signal=9, signals=(sent(9),), file_removed=removed()), C.KILLED_BY_PROCESS, CERTAIN,
+    ),
+    "its server, then the next life": (
+        death(signal=9, signals=(sent(9, by=SERVER_PID),), succession=succeeded(0.05)),
+        C.RESTART, LIKELY,
+    ),
+    "its server, and nothing after": (
+        death(signal=9, signals=(sent(9, by=SERVER_PID),)), C.KILLED_BY_PROCESS, CERTAIN,
+    ),
+    "another, then a prompt next life": (
+        death(signal=9, signals=(sent(9),), succession=succeeded(0.05)), C.KILLED_BY_PROCESS, CERTAIN,
+    ),
+    "the file of the next life went": (
+        death(
+            signal=9, signals=(sent(9, by=SERVER_PID),), succession=succeeded(0.05),
+            file_removed=removed(1.5),
+        ),
+        C.RESTART, LIKELY,
+    ),
+}  # fmt: skip
+
 TABLE = {
     f"{name}: {what}": row
     for name, table in {
         "memory": MEMORY, "killed": KILLED, "faults": FAULTS, "exits": EXITS, "requests": REQUESTS,
+        "senders": SENDERS,
     }.items()
     for what, row in table.items()
 }  # fmt: skip

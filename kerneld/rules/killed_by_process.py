@@ -1,0 +1,49 @@
+"""Linux's trace of signals names who sent the one that ended the process.
+
+Source: the event signal_generate, include/trace/events/signal.h: the sender is the task that runs, and
+si_code tells a system call (0 or less) from Linux's own doing.
+"""
+
+from kerneld.model.case import Case
+from kerneld.model.evidence import FAULT_SIGNALS, LIMIT_SIGNALS, deadly_signal, oom_line
+from kerneld.model.facts import SignalSent
+from kerneld.model.verdict import Killer, Verdict
+from kerneld.model.vocabulary import Cause, Confidence
+from kerneld.model.wording import exit_quote, sender_name, sender_quote, signal_name, story, subject
+
+NEEDS = ("exit", "signal-trace")
+REFINES = frozenset(
+    {
+        Cause.KILLED, Cause.SEGFAULT, Cause.BUS_ERROR, Cause.ILLEGAL_INSTRUCTION,
+        Cause.ARITHMETIC_FAULT, Cause.ABORT, Cause.TRAP, Cause.CPU_LIMIT, Cause.FILE_SIZE_LIMIT,
+        Cause.SECCOMP,
+    }
+)  # fmt: skip
+
+
+def judge(case: Case) -> Verdict | None:
+    sent = deadly_signal(case)
+    if sent is None or sent.by_linux or oom_line(case) is not None:
+        return None
+    own = sent.sender_pid == case.process.pid
+    if own and sent.signal in FAULT_SIGNALS | LIMIT_SIGNALS:
+        return None  # abort(3) and faulthandler send themselves what they stand for
+    who = "the process itself" if own else sender_name(sent)
+    return Verdict(
+        cause=Cause.KILLED_BY_PROCESS,
+        confidence=Confidence.CERTAIN,
+        summary=story(case, f"{who} ended {subject(case)} by {signal_name(sent.signal)}"),
+        because=(sender_quote(sent), exit_quote(case)),
+        killer=_killer(sent, how="self" if own else "signal-trace"),
+    )
+
+
+def _killer(sent: SignalSent, *, how: str) -> Killer:
+    return Killer(
+        pid=sent.sender_pid,
+        comm=sent.sender_comm,
+        uid=sent.sender_uid,
+        user=sent.sender_user,
+        unit=sent.sender_unit,
+        how=how,
+    )
