@@ -4,35 +4,27 @@ What it tells is made of users' texts, so nothing is parsed here but its own dat
 a reader that is late, large or talks nonsense is killed, and another one told all over again.
 """
 
-import array
 import logging
 import os
 import select
-import socket
-import subprocess
-import sys
 import time
-from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kerneld.errors import SourceUnavailable
 from kerneld.model.effects import Effect, Listen, ReadConnection, ReleaseFile
 from kerneld.model.facts import ConnectionRead, ListenState, SessionFact, SourceLost, SourceState
 from kerneld.model.process import Connection
 from kerneld.model.wire import (
-    MAX_DATAGRAM_BYTES,
     FactsLost,
     FileParsed,
     ListenOrder,
-    Order,
     Ping,
     Pong,
     ReadOrder,
     ReleaseOrder,
     Told,
 )
-from kerneld.proc.memory import Resident
+from kerneld.sources.reader_child import Child, ReaderFailed
 from kerneld.sources.source import Mailbox, Outlet
 
 log = logging.getLogger(__name__)
@@ -43,11 +35,6 @@ MAX_RSS_BYTES = 200 * 1024 * 1024
 """idle it has 34 MiB; a backlog of every kernel's largest messages 48 MiB more"""
 _STOP_WITHIN_S = 1.0
 _DATAGRAMS_A_TURN = 64
-_ENVIRON = {"MALLOC_ARENA_MAX": "2", "LC_ALL": "C.UTF-8"}
-
-
-class ReaderFailed(SourceUnavailable):
-    """This reader is done for; the next one starts after the supervisor's pause."""
 
 
 @dataclass(slots=True)
@@ -62,81 +49,6 @@ class _File:
     implementation: str | None = None
 
 
-class _Child:
-    """One reader process and the collector's end of its socket."""
-
-    def __init__(self, boot_id: str) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        command = [sys.executable, "-I", "-m", "kerneld.reader", str(theirs.fileno()), boot_id]
-        try:
-            self.process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env=_ENVIRON,
-                cwd="/",
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
-            raise ReaderFailed(f"the reader can't be started: {error.strerror}") from error
-        finally:
-            theirs.close()
-        self.socket = ours
-        folder = os.open(f"/proc/{self.process.pid}", os.O_PATH | os.O_CLOEXEC)
-        self._resident = Resident(folder)
-        os.close(folder)
-        self._unsent: deque[tuple[bytes, int | None]] = deque()
-
-    def send(self, order: ReadOrder | ListenOrder | ReleaseOrder | Ping, fd: int | None = None) -> None:
-        self._unsent.append((Order(order=order).model_dump_json().encode(), fd))
-
-    def flush(self) -> bool:
-        """Send what goes; False: some must wait for room."""
-        while self._unsent:
-            data, fd = self._unsent[0]
-            rights = (
-                [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
-            )
-            try:
-                self.socket.sendmsg([data], rights, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return False
-            except ConnectionError:
-                return True  # the next receive tells its end
-            self._unsent.popleft()
-        return True
-
-    def receive(self) -> bytes | None:
-        """One datagram; None: nothing there. Raises ReaderFailed at its end or at nonsense."""
-        try:
-            data, _, flags, _ = self.socket.recvmsg(MAX_DATAGRAM_BYTES, 0, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return None
-        except ConnectionError:
-            data, flags = b"", 0
-        if not data:
-            raise ReaderFailed("the reader ended")
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-            raise ReaderFailed("the reader sent more than it may")
-        return data
-
-    def rss_bytes(self) -> int:
-        return self._resident.read_bytes()
-
-    def end(self, within_s: float) -> None:
-        """It ends by itself when its socket closes; if it does not, it is killed."""
-        self.socket.close()
-        self._resident.close()
-        try:
-            self.process.wait(within_s)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
 class ReaderSource:
     """Connection files and iopub, through a process without rights."""
 
@@ -146,7 +58,7 @@ class ReaderSource:
         self._boot_id = boot_id
         self._mailbox = Mailbox()
         self._files: dict[int, _File] = {}
-        self._child: _Child | None = None
+        self._child: Child | None = None
         self._pinged = self._ponged = 0
         self._answered_at_s = 0.0
         self.refused_messages = 0
@@ -168,23 +80,24 @@ class ReaderSource:
 
     def run(self, outlet: Outlet) -> None:
         """One life of one reader; what it leaves behind is blindness, told before the next."""
-        child = _Child(self._boot_id)
+        child = Child(self._boot_id)
         self._child = child
         self._pinged = self._ponged = 0
         self._answered_at_s = time.monotonic()
+        within_s = 0.0
         try:
             for handle, file in self._files.items():
                 child.send(ReadOrder(handle=handle), file.fd)
             self._serve(child, outlet)
-            child.end(_STOP_WITHIN_S)
+            within_s = _STOP_WITHIN_S
         except ReaderFailed as failure:
-            child.end(0.0)
             self._tell_deafness(outlet, failure.reason)
             raise
         finally:
+            child.end(within_s)
             self._child = None
 
-    def _serve(self, child: _Child, outlet: Outlet) -> None:
+    def _serve(self, child: Child, outlet: Outlet) -> None:
         poll = select.poll()
         poll.register(self._mailbox.fd, select.POLLIN)
         ping_at_s = looked_at_s = time.monotonic()
@@ -206,7 +119,7 @@ class ReaderSource:
                 self._obey(child, order)
             self._take(child, outlet)
 
-    def _judge(self, child: _Child, now_s: float) -> None:
+    def _judge(self, child: Child, now_s: float) -> None:
         if now_s - self._answered_at_s > LATE_S:
             raise ReaderFailed(f"the reader did not answer for {LATE_S:.0f} s")
         if child.rss_bytes() > MAX_RSS_BYTES:
@@ -221,7 +134,7 @@ class ReaderSource:
 
     # ------------------------------------------------------------------ orders
 
-    def _obey(self, child: _Child, order: Effect) -> None:
+    def _obey(self, child: Child, order: Effect) -> None:
         match order:
             case ReadConnection(handle=handle, fd=fd):
                 file = self._files.get(handle)
@@ -244,7 +157,7 @@ class ReaderSource:
 
     # ------------------------------------------------------------------ what it tells
 
-    def _take(self, child: _Child, outlet: Outlet) -> None:
+    def _take(self, child: Child, outlet: Outlet) -> None:
         for _ in range(_DATAGRAMS_A_TURN):
             data = child.receive()
             if data is None:
@@ -256,7 +169,7 @@ class ReaderSource:
             self._believe(said, child, outlet)
 
     def _believe(
-        self, said: Pong | FileParsed | FactsLost | SessionFact, child: _Child, outlet: Outlet
+        self, said: Pong | FileParsed | FactsLost | SessionFact, child: Child, outlet: Outlet
     ) -> None:
         match said:
             case Pong(number=number, refused=refused):
@@ -279,7 +192,7 @@ class ReaderSource:
         self._answered_at_s = time.monotonic()
         self.refused_messages = refused
 
-    def _file_parsed(self, parsed: FileParsed, child: _Child, outlet: Outlet) -> None:
+    def _file_parsed(self, parsed: FileParsed, child: Child, outlet: Outlet) -> None:
         """A file that says something new is listened to only when its ports were proven anew."""
         file = self._files.get(parsed.handle)
         if file is None:

@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from kerneld.model.facts import (
     SourceState,
 )
 from kerneld.sources.reader import ReaderSource
+from kerneld.sources.reader_child import Child
 from kerneld.sources.source import Outlet, supervise
 
 BOOT_ID = "5d0ad42e-6d0f-4f8d-8c55-6f9a3f3a1c4e"
@@ -180,3 +182,22 @@ def fake_file(folder: Path, **changes: object) -> str:
     path = folder / f"kernel-fake-{len(list(folder.iterdir()))}.json"
     path.write_text(json.dumps(fields))
     return str(path)
+
+
+@contextmanager
+def intercepted() -> Iterator[tuple[Child, Callable[[], bytes]]]:
+    """A child whose socket ends here: what comes of an order's descriptor, read to its end."""
+    child = Child(BOOT_ID)
+    child.socket.close()
+    child.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def received() -> bytes:
+        _, fds, _, _ = socket.recv_fds(theirs, 4096, 1)
+        with open(fds[0], "rb") as file:
+            return file.read()
+
+    try:
+        yield child, received
+    finally:
+        child.end(1.0)
+        theirs.close()

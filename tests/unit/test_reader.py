@@ -17,6 +17,7 @@ from reader_rig import (
     Rig,
     add_spec,
     fake_file,
+    intercepted,
     is_a,
     is_cell,
     notebook,
@@ -24,7 +25,7 @@ from reader_rig import (
     status_of,
 )
 
-from kerneld.model.effects import Listen, ReleaseFile
+from kerneld.model.effects import Listen, ReadConnection, ReleaseFile
 from kerneld.model.facts import (
     CellFailed,
     CellStarted,
@@ -34,6 +35,7 @@ from kerneld.model.facts import (
     SourceLost,
     SourceState,
 )
+from kerneld.model.wire import ReadOrder
 from kerneld.reader.backlog import MAX_BYTES, MAX_MESSAGES, Backlog, Heard
 
 
@@ -371,6 +373,33 @@ def test_the_reader_ends_with_its_collector(rig: Rig) -> None:
     pid = rig.pid
     rig.stop()
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_file_that_is_let_go_of_before_it_is_sent_goes_as_it_was(tmp_path: Path) -> None:
+    """Its number may be another file's by then, and the reader has no right to that."""
+    old, other = tmp_path / "old", tmp_path / "other"
+    old.write_text("old")
+    other.write_text("other")
+    with intercepted() as (child, received):
+        fd = os.open(old, os.O_RDONLY)
+        child.send(ReadOrder(handle=1), fd)
+        os.close(fd)
+        reused = os.open(other, os.O_RDONLY)
+        assert reused == fd
+        assert child.flush()
+        assert received() == b"old"
+        os.close(reused)
+
+
+def test_a_file_that_is_read_and_let_go_of_in_one_breath_does_no_harm(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "kernel-1.json"
+    path.write_text("{}")
+    before = rig.pid
+    for handle in range(100, 160):
+        rig.source.control(ReadConnection(handle, os.open(path, os.O_RDONLY), os.geteuid()))
+        rig.source.control(ReleaseFile(handle))
+    assert rig.read(str(path)).problem
+    assert rig.pid == before, "no new reader was needed"
 
 
 def test_a_released_file_is_forgotten(rig: Rig, tmp_path: Path) -> None:
