@@ -237,10 +237,10 @@ def allowed(key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One effective value as TOML, and where it comes from: a file's path, or `default`."""
+    """One effective value, and where it comes from: a file's path, or `default`."""
 
     key: str
-    value: str
+    value: object
     origin: str
 
 
@@ -252,7 +252,7 @@ def effective(config: Config, path: Path | None, mode: Mode) -> list[Setting]:
         table = getattr(config, section)
         from_file = section in config.model_fields_set and name in table.model_fields_set
         value = config.code_policy(mode) if key == "privacy.code" else getattr(table, name)
-        rows.append(Setting(key, toml(value), str(path) if from_file else "default"))
+        rows.append(Setting(key, value, str(path) if from_file else "default"))
     return rows
 
 

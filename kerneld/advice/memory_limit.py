@@ -1,7 +1,7 @@
 """Memory ran out and this process was the large one: what really lowers a peak, with the numbers."""
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import best_peak, gib, tightest_limit
+from kerneld.model.evidence import best_peak, gib, growth_span_s, tightest_limit
 from kerneld.model.incident import Advice
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence
@@ -25,7 +25,8 @@ def advise(case: Case, verdict: Verdict) -> Advice | None:
         numbers = f"It held {at_least}{gib(peak.peak_bytes)}{ceiling}. "
     growth = case.memory.growth_bytes_per_s
     if growth is not None and growth >= 1 << 20:
-        numbers += f"In its last 10 s it grew by {gib(round(growth))} a second. "
+        span_s = growth_span_s(case.memory.samples)
+        numbers += f"In its last {span_s:.0f} s it grew by {gib(round(growth))} a second. "
     return Advice(
         id="memory-limit",
         title="Hold less at a time",

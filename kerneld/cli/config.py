@@ -49,8 +49,12 @@ def command(
         say(f"{path}\n")
         return
     if deed is Deed.CHECK:
+        named = file is not None or config_file is not None
+        if not named and not path.exists():
+            say(f"{path}: no such file: the defaults hold\n")
+            return
         load_given(path)
-        say(f"{path}: right\n")
+        say(f"{path}: valid\n")
         return
     _show(path, is_given=config_file is not None, as_json=as_json)
 
@@ -60,7 +64,7 @@ def _show(path: Path, *, is_given: bool, as_json: bool) -> None:
 
     from kerneld.cli.reading import mode_of_reader
     from kerneld.cli.terminal import say, view
-    from kerneld.config import effective, load, load_given
+    from kerneld.config import effective, load, load_given, toml
     from kerneld.outputs import json
     from kerneld.outputs.settings import settings_table
 
@@ -69,4 +73,4 @@ def _show(path: Path, *, is_given: bool, as_json: bool) -> None:
     if as_json:
         say(json.plain([asdict(row) for row in rows]))
     else:
-        say(settings_table([(row.key, row.value, row.origin) for row in rows], view()))
+        say(settings_table([(row.key, toml(row.value), row.origin) for row in rows], view()))

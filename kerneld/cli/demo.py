@@ -2,7 +2,7 @@
 
 
 def command() -> None:
-    """Kill a real kernel and show its incident, to see that all works.
+    """Kill a real kernel and show its incident.
 
     It starts a recorder and a Python kernel of its own, lets a cell grow a list until the memory
     is gone, and tells what the recorder says of it. The memory is that of a cgroup with a limit of

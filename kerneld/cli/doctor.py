@@ -15,7 +15,9 @@ _SIGNS = {True: "✓", False: "✗", None: "·"}
 
 
 def command(db: Database = None, as_json: AsJson = False) -> None:
-    """Try every source of evidence and say what a lack costs, and which command mends it.
+    """Try every source of evidence, and say what mends a lack.
+
+    It says what each lack costs a verdict, and the command that mends it.
 
     While a recorder runs, its own account is shown: it may read what this shell may not. Else
     each source is tried with the rights of this shell. Nothing is changed. The exit status is 0

@@ -46,9 +46,10 @@ def command(
         return
     gc.enable()
     clear = _HOME_AND_CLEAR if sys.stdout.isatty() else ""
+    say(clear + _told(db, as_json=False))
     while True:
-        say(clear + _told_or_why(db))
         time.sleep(PACE_S)
+        say(clear + _told_or_why(db))
 
 
 def _told(db: Path | None, *, as_json: bool) -> str:

@@ -43,14 +43,22 @@ def existing_database(database: Path | None) -> Path:
         path.stat()
     except FileNotFoundError:
         raise StoreError(
-            f"no database at {path}: nothing was recorded there yet; "
-            "start the recorder with `kerneld run`, or name a database with --db"
+            f"no database at {path}: nothing was recorded there yet; {_way_out()}"
         ) from None
     except OSError as problem:
         raise StoreError(
             f"{path} can't be read: {problem.strerror}; become its owner, or name one with --db"
         ) from None
     return path
+
+
+def _way_out() -> str:
+    """Beside a service that records everybody's kernels a second recorder would not start."""
+    from kerneld.config import paths
+
+    if mode_of_reader() is Mode.USER and paths(Mode.SYSTEM, os.environ, Path("/")).live.exists():
+        return "this machine's service records your kernels: ask an admin for `sudo kerneld incidents`"
+    return "start the recorder with `kerneld run`, or name a database with --db"
 
 
 def reading(database: Path | None) -> Store:

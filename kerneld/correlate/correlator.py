@@ -137,9 +137,6 @@ class Correlator:
         if handle is not None:
             _discard(self._by_handle, handle, uuid)
 
-    def open_cases(self) -> list[str]:
-        return list(self._cases)
-
     # ------------------------------------------------------------------ facts
 
     def feed(self, fact: Fact) -> set[str]:

@@ -118,7 +118,9 @@ def _check_scopes() -> None:
     except (OSError, subprocess.TimeoutExpired):
         raise SourceUnavailable("systemd-run --user does not answer") from None
     if done.returncode != 0:
-        raise SourceUnavailable("systemd-run --user gives no scope, and only root can do without it")
+        raise SourceUnavailable(
+            "`systemd-run --user` does not work here, and only root can make a cgroup without it"
+        )
 
 
 # ---------------------------------------------------------------- root: a cgroup

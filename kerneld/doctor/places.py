@@ -63,7 +63,7 @@ def runtime_folder(folder: Path) -> Check:
         kind = filesystem_type(mounts.read(), str(there))
     if kind in _IN_MEMORY:
         return Check(name=name, works=True, says=f"{folder} (in memory)")
-    costs = f"It is no memory but {kind}: a small write every 2 s."
+    costs = f"It is on disk ({kind}), not in memory: a small write every 2 s."
     return Check(name=name, works=None, says=str(folder), costs=costs)
 
 

@@ -1,10 +1,11 @@
 """A running daemon's own account of its sources into checks: it knows better than this shell."""
 
-from kerneld.doctor.check import Check
+from kerneld.doctor.check import RUN_AS_ROOT, Check
 from kerneld.doctor.folders import LOST_FILES
 from kerneld.doctor.reader import LOST_CELLS
 from kerneld.doctor.sources import LOST_LOG, LOST_PEAK, LOST_SENDER, LOST_STATUS
 from kerneld.model.living import DaemonState, SourceHealth
+from kerneld.model.vocabulary import Mode
 
 # a source's name -> its name for people, and what its lack costs
 NAMES = {
@@ -20,11 +21,13 @@ NAMES = {
 
 
 def told_by_daemon(daemon: DaemonState) -> list[Check]:
-    return [_check(source) for source in daemon.sources]
+    return [_check(source, daemon.mode) for source in daemon.sources]
 
 
-def _check(source: SourceHealth) -> Check:
+def _check(source: SourceHealth, mode: Mode) -> Check:
     name, costs = NAMES.get(source.name, (source.name, ""))
     if source.up:
         return Check(name=name, works=True, says="")
-    return Check(name=name, works=False, says=source.reason, costs=costs, remedy=source.remedy)
+    # a user's own daemon can be granted nothing: root is the way to all of it
+    remedy = source.remedy if mode is Mode.SYSTEM else RUN_AS_ROOT
+    return Check(name=name, works=False, says=source.reason, costs=costs, remedy=remedy)

@@ -363,6 +363,14 @@ def fault_object(event: LogEvent) -> tuple[str | None, str | None]:
         return match["name"], None
 
 
+GROWTH_OVER_S = 10.0
+
+
+def growth_span_s(samples: tuple[tuple[float, int], ...]) -> float:
+    """Over how many seconds the growth before the death was measured: it may have lived for less."""
+    return min(GROWTH_OVER_S, samples[0][0]) if samples else GROWTH_OVER_S
+
+
 def gib(size_bytes: int) -> str:
     """A size for people: 3.2 GiB, 410 MiB, 12 KiB."""
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):

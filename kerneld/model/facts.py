@@ -372,7 +372,6 @@ class ProcessEnded:
     detected_at: Timestamp
     key: ProcessKey
     readings: tuple[ExitReading, ...] = ()
-    core_dumping_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,10 @@ def exit_words(case: Case) -> str:
 
 
 def exit_quote(case: Case) -> Evidence:
-    """The believed exit status, and who told it."""
+    """The believed exit status, and who told it: at the death, not when it was read."""
     end = exit_of(case)
-    at = end.at_reading.at if end.at_reading else None
+    read_at = end.at_reading.at if end.at_reading else None
+    at = case.died_at if case.observed else read_at
     told = "" if end.how is ExitHow.LOST else f", says {end.how}"
     return Evidence(source="exit", at=at, text=f"pid {case.process.pid} {exit_words(case)}{told}")
 

@@ -98,7 +98,7 @@ CAUSES: dict[Cause, CauseText] = {
         "The sandbox of the container or unit forbids this call: its profile must allow it.",
     ),
     Cause.KILLED_BY_PROCESS: CauseText(
-        "another process killed it, and is known",
+        "a process killed it, and is known",
         "A deadly signal whose sender was seen; `how: self` where the kernel shot itself.",
         "Ask the sender: the incident names its process and user.",
     ),

@@ -41,6 +41,7 @@ PHRASES: dict[Cause, tuple[str, str]] = {
     Cause.SERVER_STOPPED: ("stopped with its server", "have stopped with its server"),
     Cause.CULLED: ("was culled for being idle", "have been culled for being idle"),
 }
+SUICIDE = ("shot itself", "have shot itself")
 # these claim no more than what was seen, whatever the confidence
 BARE: dict[Cause, str] = {
     Cause.KILLED: "was killed, by whom was not seen",
@@ -75,10 +76,14 @@ def what(incident: Incident) -> str:
     """What happened, with `probably` or `may` where the proof is thinner than certain."""
     if incident.cause in BARE:
         return BARE[incident.cause]
-    fact, possibility = PHRASES[incident.cause]
+    fact, possibility = SUICIDE if _shot_itself(incident) else PHRASES[incident.cause]
     if incident.confidence is Confidence.CERTAIN:
         return fact
     return f"probably {fact}" if incident.confidence is Confidence.LIKELY else f"may {possibility}"
+
+
+def _shot_itself(incident: Incident) -> bool:
+    return incident.killer is not None and incident.killer.how == "self"
 
 
 def standing(incident: Incident) -> str:

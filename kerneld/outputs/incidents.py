@@ -129,7 +129,7 @@ def _notes(incidents: Sequence[Incident], view: View) -> list[str]:
 
 
 def _closing(incidents: Sequence[Incident], view: View) -> str:
-    """`3 incidents of 3 users since Nov 21. One of them: kerneld show 43`."""
+    """`3 incidents of 3 users since Nov 21. The newest: kerneld show 43`."""
     told = [incident for incident in incidents if incident.is_incident]
     word = "incident" if len(told) == len(incidents) else "end"
     count = len(incidents)
@@ -139,6 +139,6 @@ def _closing(incidents: Sequence[Incident], view: View) -> str:
     of_users = "" if users == 1 else f" of {users} users"
     newest = max(incidents, key=lambda incident: incident.died_at)
     number = newest.id if newest.id is not None else "latest"
-    one = "The story" if count == 1 else "One of them"
+    one = "The story" if count == 1 else "The newest"
     plural = "" if count == 1 else "s"
     return f"{count} {word}{plural}{of_users} since {since}. {one}: kerneld show {number}"

@@ -2,6 +2,7 @@
 
 import re
 
+from kerneld.model.evidence import growth_span_s
 from kerneld.model.incident import Incident, MemoryPart
 from kerneld.model.vocabulary import LimitKind, PeakHow
 from kerneld.outputs.chart import Mark, Picture, chart
@@ -57,7 +58,9 @@ def _more(memory: MemoryPart) -> list[str]:
         owner = memory.limit_path or _LIMIT_OF.get(memory.limit_kind, "its cgroup")
         said.append(f"limit of {owner}")
     if memory.growth_bytes_per_s is not None and abs(memory.growth_bytes_per_s) >= 1 << 20:
-        said.append(f"{growth(memory.growth_bytes_per_s)}/s in the last 10 s")
+        said.append(
+            f"{growth(memory.growth_bytes_per_s)}/s in the last {growth_span_s(memory.samples):.0f} s"
+        )
     if memory.tree_peak_bytes and memory.tree_peak_bytes > 1.05 * (memory.peak_bytes or 0):
         said.append(f"{size(memory.tree_peak_bytes)} with its children")
     if memory.swap_bytes:

@@ -42,11 +42,6 @@ def parse_membership(data: bytes) -> Membership:
     return Membership(location, unified)
 
 
-def parse_cgroup(data: bytes) -> CgroupLocation | None:
-    """Where the process's memory is counted; None where no memory controller is to be seen."""
-    return parse_membership(data).memory
-
-
 def unit_of(path: str | None) -> str | None:
     """The innermost systemd unit of a cgroup path: a service, else a scope, never a slice.
 

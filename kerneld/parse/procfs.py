@@ -193,12 +193,6 @@ def parse_meminfo(data: bytes) -> Meminfo:
     )
 
 
-def parse_boot_time(data: bytes) -> int | None:
-    """Seconds since the epoch at which this boot began: the btime line of /proc/stat."""
-    found = re.search(rb"^btime (\d+)$", data, re.MULTILINE)
-    return int(found[1]) if found else None
-
-
 @dataclass(frozen=True, slots=True)
 class ListeningSocket:
     """A TCP socket in LISTEN. uid: of its creator; inode: as /proc/PID/fd names it."""
@@ -207,14 +201,6 @@ class ListeningSocket:
     port: int
     uid: int
     inode: int
-
-    @property
-    def on_loopback(self) -> bool:
-        """It is bound to loopback or to every address."""
-        ip = ipaddress.ip_address(self.address)
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-            ip = ip.ipv4_mapped
-        return ip.is_loopback or ip.is_unspecified
 
 
 TCP_LISTEN = b"0A"

@@ -42,7 +42,6 @@ class ProcessMemory:
 
     def __init__(self, key: ProcessKey, *, proc_root: str = "/proc") -> None:
         self._proc_root = proc_root
-        self._pid = key.pid
         try:
             self._folder = os.open(f"{proc_root}/{key.pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError as gone:

@@ -14,9 +14,14 @@ RESERVE_BYTES = 1 << 20
 
 
 def private_folder(folder: Path) -> None:
-    """Make the folder 0700; refuse one in which others could plant the database's side files."""
+    """Make the folder 0700; refuse one in which others could plant the database's side files.
+
+    A folder of kerneld's own is made with all above it; that of a database named by hand must be there.
+    """
     try:
         missing = not folder.exists()
+        if missing and folder.name != "kerneld":
+            raise StoreError(f"{folder}: no such folder; make it, or name another place with --db")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
         if status.st_uid == os.geteuid() and (missing or folder.name == "kerneld"):

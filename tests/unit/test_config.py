@@ -120,9 +120,9 @@ def test_whole_cells_are_kept_for_oneself_and_lines_for_others() -> None:
 def test_effective_values_say_where_they_come_from() -> None:
     config = parse(b"[privacy]\ncode = 'hash'\n[daemon]\nsettle_s = 5.0\n", FILE)
     rows = {row.key: row for row in effective(config, FILE, Mode.SYSTEM)}
-    assert rows["privacy.code"] == Setting("privacy.code", '"hash"', str(FILE))
+    assert rows["privacy.code"] == Setting("privacy.code", CodePolicy.HASH, str(FILE))
     assert rows["daemon.settle_s"].origin == str(FILE), "set to its default, but set"
-    assert rows["iopub.enabled"] == Setting("iopub.enabled", "true", "default")
+    assert rows["iopub.enabled"] == Setting("iopub.enabled", True, "default")
 
 
 def test_the_service_has_its_places() -> None:

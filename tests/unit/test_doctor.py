@@ -33,7 +33,7 @@ class Patient:
         self.home, self.uid = home, uid
         home.mkdir(mode=0o700)
         os.chown(home, uid, uid)
-        self.database = home / "state" / "kerneld.db"
+        self.database = home / "state" / "kerneld" / "kerneld.db"
 
     def examine(self, *arguments: str, rights: list[str] | None = None) -> str:
         rights = rights if rights is not None else ([] if self.uid == os.geteuid() else AS_PLAIN)

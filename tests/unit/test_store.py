@@ -295,7 +295,7 @@ def test_the_last_sign_of_life_outlives_the_daemon(path: Path) -> None:
 
 
 def test_on_a_network_filesystem_nothing_depends_on_shared_memory(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "kerneld.db"
+    path = tmp_path / "state" / "kerneld" / "kerneld.db"
     with Store.open(path, journal="DELETE"):
         assert not path.with_name("kerneld.db-wal").exists()
     with Store.attach(path), Store.read(path):

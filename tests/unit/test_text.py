@@ -85,7 +85,7 @@ def test_the_list_is_a_table_with_a_sentence() -> None:
         " 42  today 13:40 ×3  bob    bob/eda.ipynb      segfault?         312 MiB",
         " 43  today 14:03     alice  churn/train.ipynb  oom-cgroup  4.0 / 4.0 GiB",
         "? possible, not proven · ×n deaths in a row",
-        "3 incidents of 3 users since Nov 18. One of them: kerneld show 43",
+        "3 incidents of 3 users since Nov 18. The newest: kerneld show 43",
     ]
 
 
