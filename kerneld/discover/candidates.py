@@ -66,6 +66,7 @@ def see(
     handle, problem = number(process, path or f"pid {named.pid}")
     parents = ancestors(named.pid, door.proc_root)
     implementation, language = kernel_implementation(list(named.argv))
+    server, is_nested = _server(process, path, parents, door)
     return ProcessSeen(
         at=datetime.now(UTC),
         process=process,
@@ -77,7 +78,8 @@ def see(
         orphaned_fork=_is_orphaned_fork(named, parents, door.proc_root),
         implementation=implementation,
         language=language,
-        server=_server(process, parents, door),
+        begun_by_jupyter=not is_nested and server is not None and server.kind != ServerKind.NONE.value,
+        server=server,
         file_problem=problem,
     )
 
@@ -120,24 +122,35 @@ def _is_orphaned_fork(named: Named, parents: Sequence[int], proc_root: str) -> b
     return stat is not None and stat.is_fork
 
 
-def _server(process: Process, parents: Sequence[int], door: Door) -> ServerSeen | None:
-    """The nearest ancestor that is no wrapper of the kernel: it names no connection file itself."""
+def _server(
+    process: Process, path: str | None, parents: Sequence[int], door: Door
+) -> tuple[ServerSeen | None, bool]:
+    """The nearest ancestor that names no connection file, and whether one between names another file.
+
+    Those that name the same file are wrappers; what a kernel starts is below that kernel's server, too.
+    """
+    is_nested = False
     for pid in parents:
         if pid == 1:
-            return None
+            break
         argv = read_argv(pid, proc_root=door.proc_root)
-        if not argv or connection_file_of(argv):
+        if not argv:
+            continue
+        named = connection_file_of(argv)
+        if named:
+            is_nested |= path is None or absolute(named, pid, door.proc_root) != path
             continue
         pinned = pin(pid, door)
         if pinned is None:
-            return None
+            break
         server, pidfd = pinned
         kind = server_kind(argv)
         if kind is ServerKind.NONE and is_headless(process):
             kind = ServerKind.NBCLIENT
         notebook = argv_notebook(argv)
-        return ServerSeen(server, pidfd, kind.value, storable(notebook) if notebook else None)
-    return None
+        seen = ServerSeen(server, pidfd, kind.value, storable(notebook) if notebook else None)
+        return seen, is_nested
+    return None, is_nested
 
 
 def is_headless(process: Process) -> bool:

@@ -293,6 +293,7 @@ class ProcessSeen:
     parents: the pids of its ancestors, nearest first, as far as pid 1.
     argv_digest: equal for two processes with the same command line, as a fork has its parent's.
     orphaned_fork: the process that executed this command line is gone: a fork that outlived it.
+    begun_by_jupyter: its parent, past wrappers that name the same file, is one that starts kernels.
     implementation, language: as far as the command line tells (ipykernel, xeus, bash, …; python, R).
     file_problem: why the connection file was not opened, in words ("" if it was).
     """
@@ -305,6 +306,7 @@ class ProcessSeen:
     parents: tuple[int, ...]
     argv_digest: int
     orphaned_fork: bool = False
+    begun_by_jupyter: bool = False
     implementation: str = "other"
     language: str | None = None
     server: "ServerSeen | None" = None

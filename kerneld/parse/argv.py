@@ -22,6 +22,8 @@ def connection_file_of(argv: list[str]) -> str | None:
     an argument with a connection file's name, the last first; else the same inside `sh -c "…"`.
     """
     words = _bounded(argv)
+    if any(word.startswith("--existing") for word in words):
+        return None  # a console that only talks to that kernel
     return _by_flag(words) or _by_name(words) or _in_script(words)
 
 

@@ -10,9 +10,7 @@ NOT_PARSED = CodeFacts(parsed=False)
 
 _PYTHON_CELL_MAGICS = ("time", "timeit", "capture", "prun", "memit", "mprun")
 _CELL_MAGIC = re.compile(r"\s*%%(\w+)[^\n]*\n?")
-_TIMED_LINE = re.compile(r"(\s*)%time\s+(.+)")
-_SHELL_LINE = re.compile(r"(\s*)(?:[%!?].*|.*\?)")
-_ASSIGNED = re.compile(r"(\s*[\w.,\s\[\]\"']+=\s*)[%!].*")
+_TARGETS = re.compile(r"[\w.,\s\[\]\"']+")
 
 # names as people write them when an earlier cell did the import
 _USUAL_MODULES = {name: name for name in ("os", "sys", "signal", "psutil")}
@@ -59,13 +57,18 @@ def without_magics(source: str) -> str | None:
 
 
 def _plain_line(line: str) -> str:
-    timed = _TIMED_LINE.fullmatch(line)
-    if timed:
-        return timed[1] + timed[2]
-    if _SHELL_LINE.fullmatch(line):
-        return line[: len(line) - len(line.lstrip())] + "pass"
-    assigned = _ASSIGNED.fullmatch(line)
-    return assigned[1] + "None" if assigned else line
+    """No pattern here looks at a blank twice: 62,000 of them took one 25 s."""
+    words = line.lstrip()
+    indent = line[: len(line) - len(words)]
+    magic, _, timed = words.partition(" ")
+    if magic == "%time" and timed.strip():
+        return indent + timed.lstrip()
+    if words.startswith(("%", "!", "?")) or words.endswith("?"):
+        return indent + "pass"
+    targets, equals, value = words.partition("=")
+    if equals and value.lstrip().startswith(("%", "!")) and _TARGETS.fullmatch(targets):
+        return f"{indent}{targets}= None"
+    return line
 
 
 class _Reading:

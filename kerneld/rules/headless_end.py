@@ -23,16 +23,21 @@ def judge(case: Case) -> Verdict | None:
         return None
     if exit_of(case).code != 0 or case.busy or not case.answered:
         return None
-    runner = case.server is not None and case.server.kind in RUNNERS
-    sound = case.server_end is None or believed_exit(case.server_end.readings).code == 0
-    quotes = [exit_quote(case)]
+    quotes, runner_said = [exit_quote(case)], None
     if case.server_end is not None:
         quotes.append(server_quote(case.server_end))
-    elif runner:
+        runner_said = believed_exit(case.server_end.readings).code
+    elif _is_runner(case):
         quotes.append(Evidence(source="server", text="the run that started it was still alive"))
+    # an idle kernel was done; of one that was not heard only its runner's own end tells as much
+    sound = runner_said == 0 or (case.server_end is None and case.busy is False)
     return Verdict(
         cause=Cause.SHUTDOWN,
-        confidence=Confidence.LIKELY if runner and sound else Confidence.POSSIBLE,
+        confidence=Confidence.LIKELY if _is_runner(case) and sound else Confidence.POSSIBLE,
         summary="The kernel ended in good order, as at the end of a run.",
         because=tuple(quotes),
     )
+
+
+def _is_runner(case: Case) -> bool:
+    return case.server is not None and case.server.kind in RUNNERS

@@ -2,9 +2,11 @@
 
 The kernel is the one that listens on the file's ports and has no ancestor that does. Before anybody
 listens: a process with the command line of its own ancestor is a fork of it (a worker, or a subshell);
-one with another command line makes that ancestor a wrapper, as `sh -c` is.
+one with another command line makes that ancestor a wrapper, as `sh -c` is. A program that is no known
+kernel and that nothing of Jupyter started (`tail -f FILE`) is none until it listens.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +18,8 @@ from kerneld.model.session import Session
 
 class Role(StrEnum):
     KERNEL = "kernel"
+    CANDIDATE = "candidate"
+    """names the file, and nothing else speaks for a kernel yet"""
     WRAPPER = "wrapper"
     FORK = "fork"
     """of a process that may be the kernel or its wrapper: nobody listens yet"""
@@ -25,12 +29,16 @@ class Role(StrEnum):
 
 @dataclass(slots=True)
 class Life:
-    """One process that names a connection file. confirmed: it was seen listening on its ports."""
+    """One process that names a connection file.
+
+    confirmed: it was seen listening on its ports. begun: it was taken for a kernel at some time.
+    """
 
     seen: ProcessSeen
     watched_since: datetime
-    role: Role = Role.KERNEL
+    role: Role = Role.CANDIDATE
     confirmed: bool = False
+    begun: bool = False
 
     @property
     def pid(self) -> int:
@@ -39,6 +47,11 @@ class Life:
     @property
     def key(self) -> ProcessKey:
         return self.seen.process.key
+
+    @property
+    def is_likely(self) -> bool:
+        """A known kernel by its command line, or started by what starts kernels."""
+        return self.seen.implementation != "other" or self.seen.begun_by_jupyter
 
 
 @dataclass(slots=True)
@@ -55,20 +68,40 @@ class ConnectionFile:
     session: Session = field(default_factory=Session)
     empty_since: datetime | None = None
 
+    def probed(self) -> list[Life]:
+        """Those that are kernels once they listen."""
+        return [one for one in self.lives.values() if one.role in (Role.KERNEL, Role.CANDIDATE)]
+
     def kernels(self) -> list[Life]:
         return [life for life in self.lives.values() if life.role is Role.KERNEL]
 
     def ancestors_of(self, seen: ProcessSeen) -> list[Life]:
         return [life for life in self.lives.values() if life.pid in seen.parents]
 
-    def role_of(self, seen: ProcessSeen) -> Role:
-        above = self.ancestors_of(seen)
-        if seen.orphaned_fork or any(life.confirmed or life.role is Role.WORKER for life in above):
+    def role_of(self, life: Life) -> Role:
+        """What a process is as long as it was not seen listening."""
+        seen, above = life.seen, self.ancestors_of(life.seen)
+        if seen.orphaned_fork or any(one.confirmed or one.role is Role.WORKER for one in above):
             return Role.WORKER
-        if any(life.seen.argv_digest == seen.argv_digest for life in above):
+        if any(one.seen.argv_digest == seen.argv_digest for one in above):
             return Role.FORK
-        return Role.KERNEL
+        served = any(one.confirmed for one in self.lives.values() if one is not life)
+        return Role.KERNEL if life.is_likely and not served else Role.CANDIDATE
 
     def is_below_a_kernel(self, life: Life) -> bool:
         """Inherited sockets listen as well: only the topmost that does is the kernel."""
         return any(other.confirmed for other in self.ancestors_of(life.seen))
+
+
+def wrappers_of(life: Life, files: Iterable[ConnectionFile]) -> list[Life]:
+    """Its ancestors that name the same path; by sudo or runuser they are another user's."""
+    path, parents = life.seen.connection_file, life.seen.parents
+    lives = (one for file in files for one in file.lives.values())
+    return [one for one in lives if one.pid in parents and one.seen.connection_file == path]
+
+
+def is_wrapper(life: Life, files: Iterable[ConnectionFile]) -> bool:
+    """Whether a kernel of the same path is below it."""
+    path = life.seen.connection_file
+    lives = (one for file in files for one in file.kernels())
+    return any(life.pid in one.seen.parents and one.seen.connection_file == path for one in lives)

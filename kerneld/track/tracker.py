@@ -38,7 +38,7 @@ from kerneld.model.process import Kernel, ProcessKey
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope
 from kerneld.track.identity import kernel_of, server_of, tracked_life
-from kerneld.track.roles import ConnectionFile, Life, Role
+from kerneld.track.roles import ConnectionFile, Life, Role, is_wrapper, wrappers_of
 
 FILE_KEPT = timedelta(seconds=60)
 """after the last process that named it: a restart comes within seconds"""
@@ -103,7 +103,7 @@ class Tracker:
 
     def _process_seen(self, seen: ProcessSeen, moves: Moves) -> None:
         key = seen.process.key
-        if self._handle_of.get(key, seen.handle) != seen.handle:
+        if not self._leave_other_file(seen, moves):
             moves.effects += [CloseFd(fd) for fd in _fds_of(seen)]
             if seen.handle not in self._files:
                 moves.effects.append(ReleaseFile(seen.handle))
@@ -111,29 +111,51 @@ class Tracker:
         file = self._files.setdefault(seen.handle, ConnectionFile(seen.handle, seen.process.uid))
         file.problem = file.problem or seen.file_problem
         file.empty_since = None
-        life = file.lives.get(key)
-        if life is None:
-            life = self._new_life(seen, file, moves)
-        else:
-            moves.effects.append(CloseFd(seen.pidfd))
-            server = seen.server or life.seen.server  # an orphan's parent was its server
-            life.seen, life.role = replace(seen, server=server), self._role_of(seen, file, moves)
+        self._watch(key, seen.pidfd, moves)
+        life = file.lives.setdefault(key, Life(seen, seen.at))
+        server = seen.server or life.seen.server  # an orphan's parent was its server
+        life.seen = replace(seen, server=server)
+        self._handle_of[key] = seen.handle
+        self._judge_role(life, file, moves)
         if seen.server is not None:
             self._server_seen(seen.server, seen.at, moves)
+        if life.role is Role.CANDIDATE and file.connection is not None:
+            moves.effects.append(ProbePorts(key, file.connection))
         if life.role is Role.KERNEL:
             self._kernel_seen(life, file, moves)
 
-    def _new_life(self, seen: ProcessSeen, file: ConnectionFile, moves: Moves) -> Life:
+    def _leave_other_file(self, seen: ProcessSeen, moves: Moves) -> bool:
+        """False: it stays the kernel that it is. Else (setpriv) it executes a kernel only now."""
         key = seen.process.key
-        self._watch(key, seen.pidfd, moves)
-        life = file.lives[key] = Life(seen, seen.at, self._role_of(seen, file, moves))
-        self._handle_of[key] = seen.handle
-        if life.role is Role.KERNEL:
-            file.session = Session(listening=file.session.listening)
-            if file.ended_kernels:
-                kernel = kernel_of(self._boot_id, life, file)
-                moves.successors.append(Successor(seen.process.started_at, kernel.id, life.pid))
-        return life
+        handle = self._handle_of.get(key, seen.handle)
+        if handle == seen.handle:
+            return True
+        file = self._files[handle]
+        if file.lives[key].confirmed:
+            return False
+        del file.lives[key]
+        file.empty_since = None if file.lives else seen.at
+        moves.gone.append(key)
+        return True
+
+    def _judge_role(self, life: Life, file: ConnectionFile, moves: Moves) -> None:
+        """A new kernel's session begins anew; its ancestors that name its file are its wrappers."""
+        life.role = Role.KERNEL if life.confirmed else file.role_of(life)
+        if life.role is Role.KERNEL and is_wrapper(life, self._files.values()):
+            life.role = Role.WRAPPER
+        if life.role is not Role.KERNEL:
+            return
+        for above in wrappers_of(life, self._files.values()):
+            above.role = Role.WRAPPER
+            moves.effects.append(ForgetMemory(above.key))
+            moves.gone.append(above.key)
+        if life.begun:
+            return
+        life.begun = True
+        file.session = Session(listening=file.session.listening)
+        if file.ended_kernels:
+            kernel = kernel_of(self._boot_id, life, file)
+            moves.successors.append(Successor(life.seen.process.started_at, kernel.id, life.pid))
 
     def _watch(self, key: ProcessKey, pidfd: int, moves: Moves) -> None:
         """One pidfd a process: a kernel may be another kernel's server."""
@@ -151,16 +173,6 @@ class Tracker:
             moves.effects.append(SampleMemory(changed.process))
             moves.tracked.append(tracked_life(self._boot_id, life, file))
 
-    def _role_of(self, seen: ProcessSeen, file: ConnectionFile, moves: Moves) -> Role:
-        role = file.role_of(seen)
-        if role is not Role.KERNEL:
-            return role
-        for life in file.ancestors_of(seen):
-            life.role = Role.WRAPPER
-            moves.effects.append(ForgetMemory(life.key))
-            moves.gone.append(life.key)
-        return Role.KERNEL
-
     def _kernel_seen(self, life: Life, file: ConnectionFile, moves: Moves) -> None:
         moves.effects.append(SampleMemory(life.seen.process))
         if file.connection is not None:
@@ -172,12 +184,8 @@ class Tracker:
         self._watch(key, server.pidfd, moves)
         if key in self._servers:
             return
-        life = TrackedLife(
-            scope=Scope.SERVER,
-            process=server.process,
-            server=server_of(server),
-            watched_since=at,
-        )
+        told = server_of(server)
+        life = TrackedLife(scope=Scope.SERVER, process=server.process, server=told, watched_since=at)
         self._servers[key] = life
         moves.tracked.append(life)
 
@@ -215,6 +223,10 @@ class Tracker:
             )
         )
         moves.gone.append(ended.key)
+        for life in file.probed():
+            self._judge_role(life, file, moves)
+            if life.role is Role.KERNEL:
+                self._kernel_seen(life, file, moves)
 
     # ------------------------------------------------------------------ files and ports
 
@@ -236,11 +248,9 @@ class Tracker:
         if read.connection != file.connection:
             file.listening = False
         file.connection = read.connection
-        kernels = file.kernels()
-        for life in kernels:
-            moves.effects.append(ProbePorts(life.key, read.connection))
-            moves.tracked.append(tracked_life(self._boot_id, life, file))
-        if not kernels:
+        moves.effects += [ProbePorts(life.key, read.connection) for life in file.probed()]
+        moves.tracked += [tracked_life(self._boot_id, life, file) for life in file.kernels()]
+        if not file.kernels():
             moves.effects.append(FindListener(read.handle, read.connection, file.owner_uid))
 
     def _ports_heard(self, heard: PortsHeard, moves: Moves) -> None:
@@ -254,7 +264,9 @@ class Tracker:
             moves.effects.append(ForgetMemory(heard.key))
             return
         life.confirmed = True
-        life.role = Role.KERNEL
+        if life.role is not Role.KERNEL:
+            moves.effects.append(SampleMemory(life.seen.process))
+        self._judge_role(life, file, moves)
         moves.tracked.append(tracked_life(self._boot_id, life, file))
         if not life.seen.process.same_network_namespace:
             reason = "its ports are in another network namespace"

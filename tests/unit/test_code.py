@@ -1,5 +1,7 @@
 """Cells as people write them: what leaves, what kills itself, and what only looks like it."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,6 +80,19 @@ def test_other_languages_are_not_judged_as_python(language: str | None) -> None:
 def test_hostile_source_is_only_not_parsed(source: str) -> None:
     facts = code_facts(source, language="python")
     assert facts in (NOT_PARSED, CodeFacts())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [" " * 62_000 + "x\n= =", "\t" * 62_000 + "x\n= =", "a =" * 20_000 + "= =", "?" * 60_000 + "\n= =",
+     "!" + " " * 60_000 + "\n= =", "%time" + " " * 60_000 + "\n= =", "[" * 60_000 + "=!\n= ="],
+    ids=lambda s: f"{s[:5]!r} × {len(s)}",
+)  # fmt: skip
+def test_magics_are_taken_out_in_linear_time(source: str) -> None:
+    """A cell of blanks held the reader for 25 s, and everybody's kernels went unheard."""
+    began = time.process_time()
+    code_facts(source, language="python")
+    assert time.process_time() - began < 0.5
 
 
 @given(st.text(alphabet="exit()quos._kl%!?\n =.'\"#\\", max_size=60))

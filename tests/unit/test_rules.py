@@ -272,9 +272,12 @@ REQUESTS = {
     "R restarted": (
         death(code=0, busy=None, last_cell=None, succession=succeeded(0.1)), C.RESTART, POSSIBLE,
     ),
-    "papermill is done": (
+    "papermill is done, heard": (
+        death(code=0, busy=False, server=PAPERMILL, file_removed=removed()), C.SHUTDOWN, LIKELY,
+    ),
+    "papermill is done, not heard: as well os._exit(0)": (
         death(code=0, busy=None, last_cell=None, server=PAPERMILL, file_removed=removed()),
-        C.SHUTDOWN, LIKELY,
+        C.SHUTDOWN, POSSIBLE,
     ),
     "papermill is done and gone": (
         death(code=0, busy=None, last_cell=None, server=PAPERMILL, server_end=STOPPED),

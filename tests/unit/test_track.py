@@ -212,7 +212,10 @@ def test_a_kernel_that_serves_another_kernel_is_watched_by_one_pidfd() -> None:
     tracker = Tracker("b")
     outer = seen(20)
     feed(tracker, outer)
-    inner = seen(21, handle=2, parents=(20, 10, 1), server=ServerSeen(outer.process, 501, "nbclient"))
+    inner = seen(
+        21, handle=2, parents=(20, 10, 1), connection_file="/tmp/tmpq1w2e3r4.json",
+        server=ServerSeen(outer.process, 501, "nbclient"),
+    )  # fmt: skip
     moves = feed(tracker, inner)
     assert CloseFd(501) in moves.effects
     assert [d.scope for d in feed(tracker, ended(20)).deaths] == [Scope.SERVER, Scope.KERNEL]
@@ -220,10 +223,78 @@ def test_a_kernel_that_serves_another_kernel_is_watched_by_one_pidfd() -> None:
 
 def test_a_process_that_later_names_another_file_stays_what_it_was() -> None:
     tracker = Tracker("b")
-    feed(tracker, seen(20))
+    kernel = seen(20)
+    feed(tracker, kernel, ConnectionRead(NOW, 1, CONNECTION), PortsHeard(NOW, kernel.process.key))
     moves = feed(tracker, seen(20, handle=2, pidfd=77))
     assert moves.effects == [CloseFd(77), ReleaseFile(2)]
     assert dead_pids(tracker, 20) == [20]
+
+
+def test_a_launcher_that_becomes_a_kernel_is_that_kernel() -> None:
+    """`setpriv --reuid=… python -m ipykernel_launcher …`: one process, first root's, then a user's."""
+    tracker = Tracker("b")
+    feed(tracker, seen(20))
+    theirs = process(20).model_copy(update={"uid": 1001})
+    moves = feed(tracker, seen(20, handle=2, pidfd=77, process=theirs))
+    assert CloseFd(77) in moves.effects, "it is watched already"
+    (death,) = tracker.feed(ended(20)).deaths
+    assert death.life.process.uid == 1001
+
+
+def test_a_wrapper_of_another_user_is_no_kernel() -> None:
+    """`runuser -u nobody -- python -m ipykernel_launcher …`: one path, two owners, two numbers."""
+    tracker = Tracker("b")
+    feed(tracker, seen(20, argv=1), seen(21, handle=2, parents=(20, 10, 1), argv=2))
+    assert dead_pids(tracker, 21, 20) == [21]
+    tracker = Tracker("b")
+    feed(tracker, seen(21, handle=2, parents=(20, 10, 1), argv=2), seen(20, argv=1))
+    assert dead_pids(tracker, 21, 20) == [21], "and seen after its kernel"
+
+
+def reader_of_the_file(pid: int) -> ProcessSeen:
+    return seen(pid, argv=9, implementation="other", begun_by_jupyter=False)
+
+
+def test_a_program_that_names_a_kernels_file_is_no_kernel() -> None:
+    """`tail -f FILE` beside a kernel, and without one."""
+    tracker = Tracker("b")
+    kernel = seen(20)
+    feed(tracker, kernel, ConnectionRead(NOW, 1, CONNECTION), PortsHeard(NOW, kernel.process.key))
+    busy = KernelStatus(at=NOW, handle=1, state="busy", parent="m", parent_type="execute_request")
+    feed(tracker, busy)
+    feed(tracker, reader_of_the_file(30))
+    assert [session.busy for _, session in tracker.kernels()] == [True], "its session is not begun anew"
+    assert dead_pids(tracker, 30, 20) == [20]
+    assert dead_pids(Tracker("b"), 30) == []
+
+
+def test_an_unknown_program_that_listens_is_a_kernel() -> None:
+    tracker = Tracker("b")
+    unknown = reader_of_the_file(30)
+    moves = feed(
+        tracker, ConnectionRead(NOW, 1, CONNECTION), unknown, ConnectionRead(NOW, 1, CONNECTION)
+    )
+    assert ProbePorts(unknown.process.key, CONNECTION) in moves.effects
+    feed(tracker, PortsHeard(NOW, unknown.process.key))
+    assert dead_pids(tracker, 30) == [30]
+
+
+def test_an_unknown_program_that_jupyter_started_is_a_kernel_from_the_first() -> None:
+    tracker = Tracker("b")
+    feed(tracker, seen(30, implementation="other", begun_by_jupyter=True))
+    assert dead_pids(tracker, 30) == [30]
+
+
+def test_a_second_kernel_on_the_same_file_waits_for_the_first_to_end() -> None:
+    """Its ports are taken: it is the next life only when that one is gone."""
+    tracker = Tracker("b")
+    first = seen(20)
+    feed(tracker, first, ConnectionRead(NOW, 1, CONNECTION), PortsHeard(NOW, first.process.key))
+    assert feed(tracker, seen(21)).successors == []
+    moves = tracker.feed(ended(20))
+    assert [d.life.process.pid for d in moves.deaths] == [20]
+    assert [s.pid for s in moves.successors] == [21]
+    assert dead_pids(tracker, 21) == [21]
 
 
 def test_a_kernel_seen_again_as_an_orphan_keeps_its_server() -> None:
