@@ -179,6 +179,12 @@ def shot_by_another(case: Case) -> bool:
     return sent is not None and not sent.by_linux and shot_by_server(case) is None
 
 
+def may_have_been_killed(case: Case) -> bool:
+    """By SIGKILL, or with a status that nobody saw; who left with a code was not killed."""
+    end = exit_of(case)
+    return end.signal == signal.SIGKILL or end.how is ExitHow.LOST
+
+
 OOM_WINDOW = timedelta(seconds=60)
 """from Linux's kill line to the exit: freeing hundreds of GiB, or a disk wait, takes that long"""
 LOG_SLACK = timedelta(seconds=1)

@@ -4,6 +4,7 @@ A datagram holds one Order or one Told, at most MAX_DATAGRAM_BYTES; a ReadOrder 
 descriptor as ancillary data. Both ends validate strictly.
 """
 
+from struct import Struct
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -13,6 +14,8 @@ from kerneld.model.facts import SessionFact
 from kerneld.model.process import Connection
 
 MAX_DATAGRAM_BYTES = 128 * 1024
+WORKING_ON = Struct("=q")
+"""the note that both share: the number of the file whose message is being read, 0 for none"""
 
 Handle = Annotated[int, Field(ge=0)]
 

@@ -1,4 +1,4 @@
-"""`python -m kerneld.reader SOCKET_FD BOOT_ID`: started by the collector, ends with its socket."""
+"""`python -m kerneld.reader SOCKET_FD NOTE_FD BOOT_ID`: the collector starts it, its socket ends it."""
 
 import gc
 import os
@@ -16,7 +16,7 @@ from kerneld.reader.rights import give_up_rights
 EX_SOFTWARE = 70
 
 
-def main(socket_fd: int, boot_id: str) -> None:
+def main(socket_fd: int, note_fd: int, boot_id: str) -> None:
     sys.excepthook = _tell_without_text
     threading.excepthook = _end_of_a_thread
     # a stop signal for the whole group is the collector's business: its socket's end comes last
@@ -26,7 +26,7 @@ def main(socket_fd: int, boot_id: str) -> None:
     warnings.simplefilter("ignore")
     give_up_rights()
     gc.freeze()
-    Desk(socket.socket(fileno=socket_fd), boot_id=boot_id).run()
+    Desk(socket.socket(fileno=socket_fd), boot_id=boot_id, note_fd=note_fd).run()
 
 
 def _tell_without_text(
@@ -42,4 +42,4 @@ def _end_of_a_thread(problem: threading.ExceptHookArgs) -> None:
     os._exit(EX_SOFTWARE)
 
 
-main(int(sys.argv[1]), sys.argv[2])
+main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -1,16 +1,19 @@
 """The reader's main loop: orders from the collector, messages from the ears, facts back."""
 
+import mmap
 import os
 import select
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from kerneld.errors import SourceUnavailable
 from kerneld.model.facts import CellStarted, ListenState, SessionFact
 from kerneld.model.process import Connection
 from kerneld.model.wire import (
+    WORKING_ON,
     FactsLost,
     FileParsed,
     ListenOrder,
@@ -29,14 +32,16 @@ from kerneld.parse.iopub import (
     parse_iopub,
     topics_of,
 )
-from kerneld.reader.backlog import Backlog
+from kerneld.reader.backlog import BYTES_A_TOKEN, Backlog, Heard
 from kerneld.reader.ears import Ear, Ears
 from kerneld.reader.files import endpoint_of, read_file
 from kerneld.reader.outbox import Outbox, receive
+from kerneld.reader.voice import Voice
 
 STUCK_S = 1.0
 """a collector that takes nothing for so long may be stopped: kernels must not pay for that"""
-_MESSAGES_A_TURN = 16
+_MESSAGES_A_TURN, _TURN_S = 16, 0.1
+"""orders are looked at between turns: a ping waits for one message at most"""
 _BUDGET_PAUSE_MS = 50
 _STUCK_LOOK_MS = 100
 _UNSIGNED = "its messages do not carry the signature of its connection file's key"
@@ -56,12 +61,15 @@ class _File:
     ear: Ear | None = None
     publisher: Publisher | None = None
     heard: bool | None = None
+    voice: Voice = field(default_factory=Voice)
 
 
 class Desk:
     """The one thread that understands. Keys live in its memory and nowhere else."""
 
-    def __init__(self, collector: socket.socket, *, boot_id: str) -> None:
+    def __init__(self, collector: socket.socket, *, boot_id: str, note_fd: int) -> None:
+        self._note = mmap.mmap(note_fd, WORKING_ON.size)
+        os.close(note_fd)
         self._collector = collector
         self._collector.setblocking(False)
         self._boot_id = boot_id
@@ -183,8 +191,9 @@ class Desk:
     def _understand(self) -> None:
         """A turn's messages, as long as the collector takes what they tell."""
         self._may_understand = True
+        until_s = time.monotonic() + _TURN_S
         for _ in range(_MESSAGES_A_TURN):
-            if self._outbox.full:
+            if self._outbox.full or time.monotonic() > until_s:
                 return
             heard = self._backlog.take(time.monotonic())
             if heard is None:
@@ -194,14 +203,24 @@ class Desk:
             if file is None or file.publisher is None:
                 self._backlog.forget(heard.handle)
                 continue
-            told = parse_iopub(heard.frames, file.publisher, at=heard.at)
-            self._backlog.charge(heard.handle, _cost(told))
-            self._weigh(file, heard.handle, told)
+            self._weigh(file, heard.handle, self._parse(file, file.publisher, heard))
         dropped = self._backlog.take_dropped()
         if dropped:
             self._outbox.put(
                 FactsLost(count=dropped, reason="messages came faster than they were read")
             )
+
+    def _parse(self, file: _File, publisher: Publisher, heard: Heard) -> SessionFact | Refusal | None:
+        """Paid for by its size beforehand; the note tells the collector whose message ended this."""
+        by_size = 1 + heard.size_bytes / BYTES_A_TOKEN
+        self._backlog.charge(heard.handle, by_size)
+        own = partial(file.voice.is_own, at=heard.at)
+        WORKING_ON.pack_into(self._note, 0, heard.handle)
+        told = parse_iopub(heard.frames, publisher, at=heard.at, is_own=own)
+        WORKING_ON.pack_into(self._note, 0, 0)
+        if isinstance(told, CellStarted) and told.source:
+            self._backlog.charge(heard.handle, max(0.0, len(told.source) / 1024 - by_size))
+        return told
 
     def _weigh(self, file: _File, handle: int, told: SessionFact | Refusal | None) -> None:
         """Hand a fact on; a kernel of which nothing can be believed is not listened to, in effect."""
@@ -249,9 +268,3 @@ def _publisher(handle: int, file: _File, implementation: str) -> Publisher:
         raise SourceUnavailable("its signature scheme is not known")
     language = language_of(implementation, file.connection.kernel_name)
     return Publisher(handle, file.key, scheme, language)
-
-
-def _cost(told: SessionFact | Refusal | None) -> float:
-    if isinstance(told, CellStarted) and told.source:
-        return 1 + len(told.source) / 1024
-    return 1.0

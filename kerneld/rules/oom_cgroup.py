@@ -4,14 +4,12 @@ Source: https://docs.kernel.org/admin-guide/cgroup-v2.html (memory.max), and `me
 in https://github.com/torvalds/linux/blob/v6.12/mm/memcontrol.c; `oom_memcg=` is the limit's owner.
 """
 
-import signal
-
 from kerneld.model.case import Case
 from kerneld.model.evidence import (
-    exit_of,
     gib,
     is_cgroup_oom,
     limit_of,
+    may_have_been_killed,
     oom_line,
     oom_rss_bytes,
     same_comm,
@@ -29,7 +27,7 @@ def judge(case: Case) -> Verdict | None:
     line = oom_line(case)
     if line is None or not is_cgroup_oom(line.event):
         return None
-    if exit_of(case).signal not in (signal.SIGKILL, None):
+    if not may_have_been_killed(case):
         return None
     renamed = not same_comm(case, line.event)
     sure = line.event.trust is Trust.KERNEL and not renamed

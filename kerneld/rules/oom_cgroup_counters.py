@@ -7,7 +7,7 @@ killed by *any* OOM killer, so `oom` of a limit over it must have risen too. Cou
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import OomCounters, exit_of, is_blind, oom_counters, oom_line
+from kerneld.model.evidence import OomCounters, exit_of, gib, is_blind, oom_counters, oom_line
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence
 from kerneld.model.wording import exit_quote, story, subject
@@ -39,9 +39,22 @@ def judge(case: Case) -> Verdict | None:
 def _against(case: Case, counters: OomCounters) -> tuple[Evidence, ...]:
     shot = case.cgroup.kills_in_window if case.cgroup else 1
     found: list[Evidence] = []
+    smaller = _smaller_half(case)
+    if smaller is not None:
+        found.append(smaller)
     if shot > counters.kills:
         text = f"{shot} processes of it ended by SIGKILL, but only {counters.kills} for memory"
         found.append(Evidence(source="cgroup", text=text))
     if case.settled and not is_blind(case, "linux-log"):
         found.append(Evidence(source="linux-log", text=SILENT_LOG))
     return tuple(found)
+
+
+def _smaller_half(case: Case) -> Evidence | None:
+    """Processes that nobody watches die uncounted: the kill of a small one may have been another's."""
+    held = case.memory.tree_peak_bytes or case.memory.last_bytes
+    used = case.cgroup.before[0].usage_bytes if case.cgroup else None
+    if held is None or used is None or held >= used / 2:
+        return None
+    text = f"it held {gib(held)} of the {gib(used)} that its cgroup used: others may have been killed"
+    return Evidence(source="memory", text=text)

@@ -4,13 +4,11 @@ Source: https://github.com/torvalds/linux/blob/v6.12/mm/oom_kill.c (`oom_kill_pr
 constraint says whose memory ran out: the host's (NONE), a cpuset's or a memory policy's.
 """
 
-import signal
-
 from kerneld.model.case import Case
 from kerneld.model.evidence import (
-    exit_of,
     gib,
     is_cgroup_oom,
+    may_have_been_killed,
     oom_line,
     oom_rss_bytes,
     same_comm,
@@ -30,7 +28,7 @@ PARTIAL = {
 
 def judge(case: Case) -> Verdict | None:
     line = oom_line(case)
-    if line is None or is_cgroup_oom(line.event) or exit_of(case).signal not in (signal.SIGKILL, None):
+    if line is None or is_cgroup_oom(line.event) or not may_have_been_killed(case):
         return None
     renamed = not same_comm(case, line.event)
     sure = line.event.trust is Trust.KERNEL and not renamed

@@ -35,6 +35,7 @@ MAX_RSS_BYTES = 200 * 1024 * 1024
 """idle it has 34 MiB; a backlog of every kernel's largest messages 48 MiB more"""
 _STOP_WITHIN_S = 1.0
 _DATAGRAMS_A_TURN = 64
+MAX_STRIKES = 2
 
 
 @dataclass(slots=True)
@@ -42,11 +43,13 @@ class _File:
     """A connection file: its descriptor, kept for the next reader, and what became of it.
 
     implementation: how it is to be listened to, None as long as nobody asked for that.
+    strikes: how many readers ended over its kernel's messages.
     """
 
     fd: int
     connection: Connection | None = None
     implementation: str | None = None
+    strikes: int = 0
 
 
 class ReaderSource:
@@ -92,6 +95,7 @@ class ReaderSource:
             within_s = _STOP_WITHIN_S
         except ReaderFailed as failure:
             self._tell_deafness(outlet, failure.reason)
+            self._strike(outlet, child.working_on())
             raise
         finally:
             child.end(within_s)
@@ -132,6 +136,17 @@ class ReaderSource:
             if file.implementation is not None:
                 outlet.emit(ListenState(at=now, handle=handle, listening=False, reason=reason))
 
+    def _strike(self, outlet: Outlet, handle: int) -> None:
+        """A kernel whose messages end one reader after the other is not listened to any more."""
+        file = self._files.get(handle)
+        if file is None:
+            return
+        file.strikes += 1
+        if file.strikes >= MAX_STRIKES:
+            file.implementation = None
+            now, reason = datetime.now(UTC), "its messages stopped the reader again and again"
+            outlet.emit(ListenState(at=now, handle=handle, listening=False, reason=reason))
+
     # ------------------------------------------------------------------ orders
 
     def _obey(self, child: Child, order: Effect) -> None:
@@ -146,7 +161,7 @@ class ReaderSource:
                 child.send(ReadOrder(handle=handle), fd)
             case Listen(handle=handle, implementation=implementation):
                 file = self._files.get(handle)
-                if file is not None:
+                if file is not None and file.strikes < MAX_STRIKES:
                     file.implementation = implementation
                     child.send(ListenOrder(handle=handle, implementation=implementation))
             case ReleaseFile(handle=handle):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from kerneld.errors import SourceUnavailable
 from kerneld.model.wire import (
     MAX_DATAGRAM_BYTES,
+    WORKING_ON,
     ListenOrder,
     Order,
     Ping,
@@ -50,11 +51,14 @@ class Child:
     def __init__(self, boot_id: str) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        command = [sys.executable, "-I", "-m", "kerneld.reader", str(theirs.fileno()), boot_id]
+        self._note_fd = os.memfd_create("kerneld-reader-note", os.MFD_CLOEXEC)
+        os.ftruncate(self._note_fd, WORKING_ON.size)
+        fds = [theirs.fileno(), self._note_fd]
+        command = [sys.executable, "-I", "-m", "kerneld.reader", *map(str, fds), boot_id]
         try:
             self.process = subprocess.Popen(
                 command,
-                pass_fds=[theirs.fileno()],
+                pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env=_ENVIRON,
@@ -63,6 +67,7 @@ class Child:
             )
         except OSError as error:
             ours.close()
+            os.close(self._note_fd)
             raise ReaderFailed(f"the reader can't be started: {error.strerror}") from error
         finally:
             theirs.close()
@@ -106,6 +111,10 @@ class Child:
             raise ReaderFailed("the reader sent more than it may")
         return data
 
+    def working_on(self) -> int:
+        """The number of the file whose message it is reading, 0 while it reads none."""
+        return int(WORKING_ON.unpack(os.pread(self._note_fd, WORKING_ON.size, 0))[0])
+
     def rss_bytes(self) -> int:
         return self._resident.read_bytes()
 
@@ -113,6 +122,7 @@ class Child:
         """It ends by itself when its socket closes; if it does not, it is killed."""
         self.socket.close()
         self._resident.close()
+        os.close(self._note_fd)
         while self._unsent:
             self._unsent.popleft().close()
         try:

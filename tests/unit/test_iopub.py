@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +13,7 @@ from jupyter_client.session import Session
 from kerneld.model.facts import CellFailed, CellStarted, CodeFacts, KernelStatus, ShutdownAnnounced
 from kerneld.parse.iopub import (
     MAX_SOURCE_BYTES,
+    Header,
     Publisher,
     Refusal,
     knows_scheme,
@@ -20,6 +21,7 @@ from kerneld.parse.iopub import (
     parse_iopub,
     topics_of,
 )
+from kerneld.reader.voice import Voice
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 KEY = b"a-key-of-this-kernel"
@@ -210,3 +212,29 @@ def test_a_language_is_told_by_make_and_name() -> None:
     assert language_of("irkernel", "ir") == "R"
     assert knows_scheme("hmac-sha256")
     assert not knows_scheme("sha256")
+
+
+@pytest.mark.parametrize(
+    ("session", "second", "own"),
+    [("a", 1, True), ("b", 2, True), ("a", 3, False), ("b", -1, False)],
+    ids=["first", "a new life", "the old one", "older than what was heard"],
+)
+def test_a_voice_is_of_one_life_and_of_now(session: str, second: int, own: bool) -> None:
+    voice = Voice()
+    assert voice.is_own(Header("a", AT), at=AT)
+    if session == "a" and not own:
+        assert voice.is_own(Header("b", AT + timedelta(seconds=2)), at=AT + timedelta(seconds=2))
+    if second < 0:
+        assert voice.is_own(Header("b", AT + timedelta(seconds=4)), at=AT + timedelta(seconds=4))
+    dated_at = AT + timedelta(seconds=second)
+    assert voice.is_own(Header(session, dated_at), at=AT + timedelta(seconds=5)) is own
+
+
+def test_a_clock_that_is_set_back_silences_no_kernel() -> None:
+    voice, back = Voice(), AT - timedelta(hours=1)
+    assert voice.is_own(Header("a", AT), at=AT)
+    assert voice.is_own(Header("a", back), at=back)
+
+
+def test_what_is_half_a_minute_old_is_not_believed() -> None:
+    assert not Voice().is_own(Header("a", AT), at=AT + timedelta(seconds=31))

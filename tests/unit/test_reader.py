@@ -6,7 +6,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -35,8 +35,11 @@ from kerneld.model.facts import (
     SourceLost,
     SourceState,
 )
-from kerneld.model.wire import ReadOrder
+from kerneld.model.wire import WORKING_ON, ReadOrder
 from kerneld.reader.backlog import MAX_BYTES, MAX_MESSAGES, Backlog, Heard
+from kerneld.sources.reader import MAX_STRIKES
+
+NOTE = "kerneld-reader-note"
 
 
 @pytest.fixture
@@ -133,6 +136,37 @@ def test_a_forged_message_is_dropped(rig: Rig, tmp_path: Path) -> None:
     assert [cell.source for cell in cells] == ["true"]
     assert [listening for listening, _ in states] == [True, False, True]
     assert "signature" in states[1][1]
+
+
+def test_a_recorded_goodbye_is_not_believed(rig: Rig, tmp_path: Path) -> None:
+    """Whoever recorded one life's messages can bind the port after the next: they are signed well."""
+    context = zmq.Context()
+    publisher = context.socket(zmq.XPUB)
+    path = fake_file(tmp_path, iopub_port=publisher.bind_to_random_port("tcp://127.0.0.1"))
+    first, second = Session(key=b"the key"), Session(key=b"the key")
+
+    def says(session: Session, kind: str, content: object) -> list[bytes]:
+        return [b"kernel.x", *session.serialize(session.msg(kind, content))]
+
+    goodbye = says(first, "shutdown_reply", {"restart": True})
+    old = first.msg("shutdown_reply", {"restart": False})
+    old["header"]["date"] = datetime.now(UTC) - timedelta(minutes=2)
+    try:
+        rig.listen(path, "ipykernel")
+        assert publisher.poll(5000), "the reader subscribed"
+        for frames in (
+            says(first, "execute_input", {"code": "one", "execution_count": 1}),
+            goodbye,
+            says(second, "execute_input", {"code": "two", "execution_count": 1}),
+            goodbye,
+            [b"kernel.x", *Session(key=b"the key").serialize(old)],
+            says(second, "execute_input", {"code": "three", "execution_count": 2}),
+        ):
+            publisher.send_multipart(frames)
+        rig.wait_for(is_cell("three"))
+    finally:
+        context.destroy(0)
+    assert len([fact for fact in rig.told if isinstance(fact, ShutdownAnnounced)]) == 1
 
 
 def test_an_endless_multipart_and_a_huge_frame_do_not_end_the_reader(rig: Rig, tmp_path: Path) -> None:
@@ -258,14 +292,15 @@ def test_roots_reader_is_nobody(rig: Rig) -> None:
 
 @pytest.mark.needs_root  # its /proc folder is closed to its own user
 def test_the_reader_holds_no_descriptor_of_the_collector(rig: Rig, tmp_path: Path) -> None:
-    """Its standard three, its socket and its own; the connection file is closed once it is read."""
+    """Its standard three, its socket, the note and its own; a connection file is closed once read."""
     marker = tmp_path / "open-in-the-collector"
     with marker.open("w"):
         path = fake_file(tmp_path)
         rig.read(path)
         fds = list(Path(f"/proc/{rig.pid}/fd").iterdir())
         targets = [os.readlink(fd) for fd in fds]
-        files = [fd for fd in fds if stat.S_ISREG(fd.stat().st_mode)]
+        note = f"/memfd:{NOTE} (deleted)"
+        files = [f for f in fds if stat.S_ISREG(f.stat().st_mode) and os.readlink(f) != note]
     assert str(marker) not in targets
     assert path not in targets
     assert len(files) <= 1, "at most where its stderr goes"
@@ -320,6 +355,26 @@ def test_a_stopped_reader_is_replaced_and_the_facts_flow_again(rig: Rig, tmp_pat
         rig.hear_anything(book)
         book.run("again = 1")
         rig.wait_for(is_cell("again = 1"))
+
+
+def test_a_kernel_that_ends_one_reader_after_the_other_is_left_alone(rig: Rig, tmp_path: Path) -> None:
+    """The note says whose message was being read; another's file is heard as before."""
+    path = fake_file(tmp_path)
+    rig.read(path)
+    rig.source.control(Listen(HANDLE, "ipykernel"))
+    for _ in range(MAX_STRIKES):
+        child = rig.source._child
+        assert child is not None
+        os.kill(rig.pid, signal.SIGSTOP)
+        os.pwrite(child._note_fd, WORKING_ON.pack(HANDLE), 0)
+        since = len(rig.told)
+        os.kill(rig.pid, signal.SIGKILL)
+        rig.wait_for(lambda f: isinstance(f, SourceState) and f.up, since=since)
+    told = [f.reason for f in rig.told if isinstance(f, ListenState) and not f.listening]
+    assert "again and again" in told[-1]
+    rig.source.control(Listen(HANDLE, "ipykernel"))
+    assert rig.read(path, HANDLE + 1).problem == ""
+    assert rig.source._files[HANDLE].implementation is None
 
 
 def test_a_killed_reader_is_replaced_and_the_facts_flow_again(rig: Rig, tmp_path: Path) -> None:

@@ -68,6 +68,14 @@ MEMORY = {
         death(signal=9, log=(oom(),), session=(announced(),)), C.OOM_CGROUP, CERTAIN,
     ),
     "counters, no log": (death(signal=9, cgroup=counters(), blind=NO_LOG), C.OOM_CGROUP, LIKELY),
+    "counters, and it was the small one": (
+        death(
+            signal=9, cgroup=counters(), blind=NO_LOG,
+            memory=room().model_copy(update={"last_bytes": GIB // 8, "tree_peak_bytes": None}),
+        ),
+        C.OOM_CGROUP, POSSIBLE,
+    ),
+    "named, but it left with a code": (death(code=3, log=(oom(),)), C.HARD_EXIT, CERTAIN),
     "counters before the line comes": (
         death(signal=9, cgroup=counters(), settled=False), C.OOM_CGROUP, LIKELY,
     ),

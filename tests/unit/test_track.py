@@ -9,12 +9,14 @@ from kerneld.model.facts import (
     ConnectionRead,
     FileOpened,
     KernelStatus,
+    ListenState,
     PortsHeard,
     ProcessEnded,
     ProcessSeen,
     ServerSeen,
 )
 from kerneld.model.process import Connection, Process, ProcessKey
+from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope, ServerKind
 from kerneld.track import Moves, Tracker
 
@@ -260,8 +262,7 @@ def test_a_program_that_names_a_kernels_file_is_no_kernel() -> None:
     tracker = Tracker("b")
     kernel = seen(20)
     feed(tracker, kernel, ConnectionRead(NOW, 1, CONNECTION), PortsHeard(NOW, kernel.process.key))
-    busy = KernelStatus(at=NOW, handle=1, state="busy", parent="m", parent_type="execute_request")
-    feed(tracker, busy)
+    feed(tracker, status("busy"))
     feed(tracker, reader_of_the_file(30))
     assert [session.busy for _, session in tracker.kernels()] == [True], "its session is not begun anew"
     assert dead_pids(tracker, 30, 20) == [20]
@@ -304,3 +305,22 @@ def test_a_kernel_seen_again_as_an_orphan_keeps_its_server() -> None:
     kernel = feed(tracker, ended(20)).deaths[0].life.kernel
     assert kernel is not None
     assert kernel.server is not None
+
+
+def status(state: str, parent: str = "m", kind: str = "execute_request") -> KernelStatus:
+    return KernelStatus(at=NOW, handle=1, state=state, parent=parent, parent_type=kind)
+
+
+def test_what_a_kernel_does_is_not_known_while_it_is_not_heard() -> None:
+    """A cell may have begun since: it was idle is no word of such a kernel."""
+    session = Session().heard_of(status("busy")).heard_of(status("idle"))
+    assert session.busy is False
+    session = session.heard_of(
+        ListenState(at=NOW, handle=1, listening=False, reason="the reader ended")
+    )
+    assert session.busy is None
+    session = session.heard_of(ListenState(at=NOW, handle=1, listening=True))
+    assert session.heard_of(status("idle", kind="kernel_info_request")).busy is None
+    assert session.heard_of(status("busy", "n")).busy is True
+    assert session.heard_of(status("idle", "n")).busy is False
+    assert session.heard_of(status("starting", kind="")).busy is False
