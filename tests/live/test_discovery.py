@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rig import Daemon, World, is_running, wait_for
 
 from kerneld.live import read_living
 from kerneld.model.incident import Incident
-from kerneld.model.vocabulary import Cause, State
+from kerneld.model.vocabulary import Category, State
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(120)]
 
@@ -74,7 +75,7 @@ def test_a_bare_ipykernel_is_found_by_the_file_that_has_its_pid(
         kernel.wait()
     wait_for(lambda: bool(settled_ends(daemons[role], kernel.pid)), 20, "its end is settled")
     (end,) = settled_ends(daemons[role], kernel.pid)
-    assert (end.cause, end.user.uid) == (Cause.KILLED, world.plain.uid)
+    assert (end.category, end.user.uid) == (Category.KILLED, world.plain.uid)
     assert ((end.kernel and end.kernel.connection_file) or "").endswith(f"/kernel-{kernel.pid}.json")
 
 
@@ -119,8 +120,7 @@ def test_workers_that_outlive_their_kernel_are_no_kernels(
             os.kill(worker, signal.SIGKILL)
         wait_for(lambda: not any(map(is_running, workers)), 10, "the workers are gone")
         late.stop()
-        assert late.ends() == []
-        for daemon in daemons.values():
+        for daemon in (late, *daemons.values()):
             assert [e.process.pid for e in daemon.ends() if e.process.pid in workers] == []
     finally:
         for worker in workers:
@@ -128,6 +128,61 @@ def test_workers_that_outlive_their_kernel_are_no_kernels(
                 os.kill(worker, signal.SIGKILL)
         kernel.close()
         neighbour.close()
+
+
+def test_programs_that_name_a_kernels_file_are_no_kernels(
+    world: World, daemons: dict[str, Daemon]
+) -> None:
+    """Beside the kernel and alone; the kernel's own story goes on meanwhile."""
+    kernel = BareKernel(world.plain)
+    data = world.plain.home / "data.json"
+    data.write_text("{}")
+    try:
+        client = KernelClient(Path(kernel.connection_file))
+        client.run("1 + 1")
+        wait_for(lambda: kernel.pid in watched(daemons["plain"]), 30, "the kernel is watched")
+        client.begin_and_hear("import time\nprint('asleep', flush=True)\ntime.sleep(600)", "asleep")
+        tails = [world.plain.popen(["tail", "-f", str(f)]) for f in (kernel.connection_file, data)]
+        time.sleep(1.5)  # a daemon without the proc connector looks once a second
+        for tail in tails:
+            tail.kill()
+            tail.wait()
+        client.close()
+        kernel.kill()
+        for daemon in daemons.values():
+            wait_for(lambda d=daemon: bool(settled_ends(d, kernel.pid)), 30, "settled")  # type: ignore[misc]
+    finally:
+        kernel.close()
+    for daemon in daemons.values():
+        assert settled_ends(daemon, *(tail.pid for tail in tails)) == []
+        (end,) = settled_ends(daemon, kernel.pid)
+        assert end.kernel is not None
+        assert (end.kernel.restarts, end.cell and end.cell.execution_count) == (0, 2)
+
+
+def test_a_kernel_that_root_started_for_a_user_is_that_users(
+    world: World, daemons: dict[str, Daemon]
+) -> None:
+    """A shell of root's, setpriv, and only then the kernel: as sudo, runuser and containers do it."""
+    file = world.plain.home / "kernel-for-a-user.json"
+    python = f"{sys.executable} -m ipykernel_launcher -f {file}"
+    drop = f"setpriv --reuid={world.plain.uid} --regid={world.plain.uid} --clear-groups"
+    shell = world.root.popen(["sh", "-c", f"{drop} {python}; exit $?"], env=world.plain.environ())
+    try:
+        wait_for(lambda: bool(descendants(shell.pid)), 10, "the shell's child")
+        (pid,) = descendants(shell.pid)
+        for daemon in daemons.values():
+            wait_for(lambda d=daemon: pid in watched(d), 30, "the kernel is watched")  # type: ignore[misc]
+        os.kill(pid, signal.SIGSEGV)
+        for daemon in daemons.values():
+            wait_for(lambda d=daemon: bool(settled_ends(d, pid)), 30, "settled")  # type: ignore[misc]
+    finally:
+        shell.kill()
+        shell.wait()
+    for daemon in daemons.values():
+        (end,) = settled_ends(daemon, pid)
+        assert (end.exit.signal, end.user.uid) == (11, world.plain.uid)
+        assert settled_ends(daemon, shell.pid) == []
 
 
 def descendants(pid: int) -> list[int]:
