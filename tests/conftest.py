@@ -70,6 +70,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests that take minutes, too")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker for all that shares live deaths, tracefs or a booted systemd; the rest on the other."""
+    for item in items:
+        if item.path.parent.name in ("live", "system"):
+            item.add_marker(pytest.mark.xdist_group("live"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("long") and not item.config.getoption("--long"):

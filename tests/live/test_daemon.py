@@ -185,7 +185,7 @@ def system_live() -> Iterator[Path]:
 def test_a_users_daemon_stays_away_beside_the_systems_unless_forced(
     world: World, system_live: Path
 ) -> None:
-    argv = [sys.executable, "-m", "kerneld.daemon", "--db", str(world.plain.home / "own" / "k.db")]
+    argv = [sys.executable, "-m", "kerneld.daemon", "--db", str(world.plain.home / "own.db")]
     refused = world.plain.run(argv)
     assert refused.returncode == 75
     assert "--force" in refused.stderr

@@ -100,7 +100,7 @@ def test_root_sees_memory_run_out(world: World) -> None:
     assert demo.process.returncode == 0, errors
     assert demo.took_s <= IN_TIME_S
     assert page.startswith("demo/demo.ipynb ran out of memory")
-    assert "incident 1, certain\n" in page
+    assert re.search(r"incident \d+, certain\n", page), "others may die meanwhile"
     assert re.search(
         r"^Cell \[1\] had run for \d+\.\d s when the kernel reached the 300 MiB", page, re.M
     )
@@ -214,7 +214,7 @@ def test_a_broken_kernelspec_is_passed_over_for_the_next(world: World) -> None:
     demo = Demo(world.root, JUPYTER_PATH=str(share))
     page, errors = demo.finish()
     assert demo.process.returncode == 0, errors
-    assert "incident 1" in page
+    assert re.search(r"incident \d+, ", page)
     demo.assert_nothing_is_left()
 
 
