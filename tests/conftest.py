@@ -71,7 +71,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker for all that shares live deaths, tracefs or a booted systemd; the rest on the other."""
+    """One worker for what shares live deaths, tracefs or a booted systemd; the rest on the other."""
     for item in items:
         if item.path.parent.name in ("live", "system"):
             item.add_marker(pytest.mark.xdist_group("live"))
