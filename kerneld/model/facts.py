@@ -92,11 +92,21 @@ class TaskRow(Record):
     rss_kb: int
 
 
+class MemoryTotals(Record):
+    """What an OOM report says of the whole: a cgroup's usage and limit, or the machine's memory."""
+
+    usage_kb: int | None = None
+    limit_kb: int | None = None
+    ram_kb: int | None = None
+    swap_total_kb: int | None = None
+    swap_free_kb: int | None = None
+
+
 class LogEvent(Record):
-    """One event that the Linux log states, as `kerneld scan --json` prints it.
+    """One event that the Linux log states; `outputs.scan` says how `kerneld scan --json` prints it.
 
     Numbers as printed, None where the log does not say. pid: the one that the line prints: the
-    process for OOM lines, the THREAD for segfault and trap lines.
+    process for OOM lines, the THREAD for segfault and trap lines. object: with its map's addresses.
     """
 
     kind: Literal[
@@ -118,6 +128,7 @@ class LogEvent(Record):
     cgroup: str | None = None
     oom_cgroup: str | None = None
     invoker_comm: str | None = None
+    invoker_pid: int | None = None
     fault_addr: str | None = None
     ip: str | None = None
     object: str | None = None
@@ -125,6 +136,7 @@ class LogEvent(Record):
     xid: int | None = None
     trust: Trust = Trust.KERNEL
     top: tuple[TaskRow, ...] = ()
+    totals: MemoryTotals | None = None
     source_file: str | None = None
     line_number: int | None = None
     line: str = ""

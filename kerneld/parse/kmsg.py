@@ -70,14 +70,24 @@ _NOWHERE = Origin()
 class KernelLog:
     """Messages in the log's order, one at a time, to events; a death told in several lines is one.
 
-    trust KERNEL: levels and facilities are known, and text is escaped as in /dev/kmsg.
-    trust TEXT: a level or facility of None is let pass; deaths whose last line is missing count.
-    page_kb: the unit of the OOM report's task table.
+    trust KERNEL: levels and facilities are known. trust TEXT: one that is None is let pass.
+    page_kb: the unit of the OOM report's task table; None: each report tells it by its victim.
+    is_escaped: text is escaped as in /dev/kmsg. is_excerpt: lines may be missing or cut, so deaths
+    whose last line is missing count. Both follow from trust where they are not given.
     """
 
-    def __init__(self, trust: Trust, *, page_kb: int = 4) -> None:
+    def __init__(
+        self,
+        trust: Trust,
+        *,
+        page_kb: int | None = 4,
+        is_escaped: bool | None = None,
+        is_excerpt: bool | None = None,
+    ) -> None:
         self._trust = trust
         self._page_kb = page_kb
+        self._is_escaped = trust is Trust.KERNEL if is_escaped is None else is_escaped
+        self._is_excerpt = trust is Trust.TEXT if is_excerpt is None else is_excerpt
         self._reports: dict[str | None, OomReport] = {}
         self._unfinished: Unfinished | None = None
 
@@ -85,6 +95,11 @@ class KernelLog:
     def is_waiting(self) -> bool:
         """An event waits for a line that may complete it: flush it when the log falls silent."""
         return self._unfinished is not None
+
+    @property
+    def is_reporting(self) -> bool:
+        """An OOM report has begun, and has not named its victim."""
+        return any(report.is_open for report in self._reports.values())
 
     def feed(
         self,
@@ -99,7 +114,7 @@ class KernelLog:
         unknown = level is None or facility is None
         if facility not in (0, None) or (unknown and self._trust is Trust.KERNEL):
             return []
-        said = Message(message, level, origin, self._trust)
+        said = Message(message, level, origin, self._trust, self._is_escaped, self._is_excerpt)
         if self._unfinished and (joined := self._unfinished.joined(said)) is not None:
             self._unfinished = None
             return [joined]

@@ -31,16 +31,21 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the log, and what is known of its sender; level None: the log does not say."""
+    """One message of the log, and what is known of its sender; level None: the log does not say.
+
+    is_escaped: the text has /dev/kmsg's `\\xNN`. is_excerpt: lines around it may be missing or cut.
+    """
 
     text: str
     level: int | None
     origin: Origin
     trust: Trust
+    is_escaped: bool
+    is_excerpt: bool
 
     def name(self, text: str) -> str:
         """A process's or a cgroup's name as /proc has it: /dev/kmsg's escapes undone."""
-        return plain(text) if self.trust is Trust.KERNEL else storable(text)
+        return plain(text) if self.is_escaped else storable(text)
 
     def event(self, fields: dict[str, object]) -> LogEvent:
         """A LogEvent that stands at this message. fields: LogEvent's own names."""

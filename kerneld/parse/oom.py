@@ -7,129 +7,41 @@ time; a report's details are given only to the victim that its own lines name.
 import re
 from dataclasses import dataclass, field
 
-from kerneld.model.facts import LogEvent
-from kerneld.model.vocabulary import Trust
-from kerneld.parse.kmsg_text import COMM, Message
-from kerneld.parse.oom_table import TaskTable
+from kerneld.model.facts import LogEvent, MemoryTotals
+from kerneld.parse import oom_lines
+from kerneld.parse.kmsg_text import Message
+from kerneld.parse.oom_lines import ERROR, INFO, WARNING, Summary, split_cgroups
+from kerneld.parse.oom_table import Task, TaskTable
 
-ERROR, WARNING, INFO = 3, 4, 6
-
-_SIZE = r"[0-9]{1,18}"
-_WHAT = (
-    r"(?P<what>Out of [Mm]emory(?: \(oom_kill_allocating_task\))?"
-    r"|(?P<memcg>Memory cgroup out of memory)(?: \(oom_kill_allocating_task\))?)"
-)
-# dump_header, 2.6 to 6.x
-_INVOKED = re.compile(
-    rf"{COMM} invoked oom-killer: gfp_mask=0x[0-9a-f]+(?:\([^()]{{0,400}}\))?,.{{0,300}}", re.DOTALL
-)
-# dump_oom_summary, from 5.0; a cgroup's name may hold commas: what names the victim stands at the end
-_SUMMARY = re.compile(
-    r"oom-kill:constraint=(?P<constraint>CONSTRAINT_[A-Z_]{1,20}),nodemask=[^=]{1,400},cpuset="
-    r"(?P<middle>.*),pid=(?P<pid>[0-9]{1,10}),uid=(?P<uid>[0-9]{1,10})",
-    re.DOTALL,
-)
-# mem_cgroup_print_oom_info, before 5.0
-_TASK_IN = re.compile(
-    r"Task in (?P<cgroup>.*) killed as a result of limit of (?P<oom_cgroup>.*)", re.DOTALL
-)
-# mem_cgroup_print_oom_group, from 4.19
-_GROUP = re.compile(
-    r"Tasks in (?P<group>.*) are going to be killed due to memory\.oom\.group set", re.DOTALL
-)
-# oom_kill_process, to 5.x: "or a child" to 2.6.39; the one that dies is in the next line
-_SCORED = re.compile(
-    rf"{_WHAT}: [Kk]ill process (?P<pid>[0-9]{{1,10}}) \({COMM}\),? score [0-9]+ or "
-    r"(?:sacrifice |a )child",
-    re.DOTALL,
-)
-# __oom_kill_process; the head from 5.0, shmem-rss from 4.5, UID and oom_score_adj from 5.4;
-# RHEL 6 has ", UID n, " before the name, RHEL 7.6 behind it; 2.4 ends the bare line with a stop
-_KILLED = re.compile(
-    rf"(?:{_WHAT}: )?Killed process (?P<pid>[0-9]{{1,10}})(?:, UID (?P<uid_a>[0-9]{{1,10}}),)? "
-    rf"\({COMM}\)(?:\.|,? ?(?:UID (?P<uid_b>[0-9]{{1,10}}), )?"
-    rf"(?:total-vm|vsz):(?P<total_vm_kb>{_SIZE})kB, anon-rss:(?P<anon_rss_kb>{_SIZE})kB"
-    rf"(?:, file-rss:(?P<file_rss_kb>{_SIZE})kB)?(?:, shmem-rss:(?P<shmem_rss_kb>{_SIZE})kB)?"
-    rf"(?:, UID:(?P<uid_c>[0-9]{{1,10}}) pgtables:{_SIZE}kB"
-    r" oom_score_adj:(?P<oom_score_adj>-?[0-9]{1,5}))?)?",
-    re.DOTALL,
-)
-_SKIPPED = re.compile(rf"{_WHAT}: OOM victim [0-9]+ \({COMM}\) is already exiting.*", re.DOTALL)
-_NUMBERS = (
-    "total_vm_kb", "anon_rss_kb", "file_rss_kb", "shmem_rss_kb", "oom_score_adj",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Summary:
-    """The oom-kill: line, and where it stands."""
-
-    message: Message
-    pid: int
-    uid: int
-    constraint: str
-    middle: str
-
-    def fields(self, comm: str | None) -> dict[str, object]:
-        """Constraint and cgroups. comm: as the kill line has it, which settles a name's commas."""
-        cgroup, oom_cgroup, _ = _cgroups(self.middle, comm, self.constraint)
-        name = self.message.name
-        return {
-            "constraint": self.constraint,
-            "uid": self.uid,
-            "cgroup": name(cgroup) if cgroup else None,
-            "oom_cgroup": name(oom_cgroup) if oom_cgroup else None,
-        }
-
-
-def _cgroups(
-    middle: str, comm: str | None, constraint: str
-) -> tuple[str | None, str | None, str | None]:
-    """(task_memcg, oom_memcg, task) of `CPUSET,mems_allowed=…,…,task_memcg=…,task=COMM`.
-
-    Of several ways to split at `,task_memcg=` the one where the task is below the limit counts.
-    """
-    tail = f",task={comm}"
-    if comm is not None and middle.endswith(tail):
-        head = middle.removesuffix(tail)
-    else:
-        head, found, comm = middle.rpartition(",task=")
-        if not found:
-            return None, None, None
-    _, _, scope = head.partition(",mems_allowed=")
-    _, marked, owner = scope.partition(",oom_memcg=")
-    if constraint != "CONSTRAINT_MEMCG" or not marked:
-        return scope.partition(",task_memcg=")[2] or None, None, comm
-    parts = owner.split(",task_memcg=")
-    ways = [
-        (",task_memcg=".join(parts[:i]), ",task_memcg=".join(parts[i:])) for i in range(1, len(parts))
-    ]
-    below = [
-        (limit, task)
-        for limit, task in ways
-        if task == limit or task.startswith(f"{limit.rstrip('/')}/")
-    ]
-    limit, task = (below or ways or [(owner, "")])[0]
-    return task or None, limit, comm
+PAGE_SIZES_KB = (4, 16, 64)
 
 
 @dataclass(slots=True)
 class OomReport:
     """One report being read. feed(message) gives the events that the message completes.
 
-    page_kb: the table counts pages. Everything else starts anew with the next report.
+    page_kb: the table counts pages; None: told by the victim's row, which its kill line has in kB.
+    Everything else starts anew with the next report.
     """
 
-    page_kb: int = 4
+    page_kb: int | None = 4
     _invoker: str | None = None
+    _invoker_pid: int | None = None
     _table: TaskTable = field(default_factory=TaskTable)
-    _summary: _Summary | None = None
+    _totals: dict[str, int] = field(default_factory=dict)
+    _summary: Summary | None = None
     _task_in: tuple[str, str] | None = None
     _scored: tuple[Message, dict[str, object]] | None = None
     _told: dict[str, object] = field(default_factory=dict)
     _victim: int | None = None
     _closed: bool = False
     _group: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """A report has begun, its victim is not named yet."""
+        begun = self._invoker is not None or self._table.tasks or self._scored or self._summary
+        return bool(begun) and not self._closed
 
     def feed(self, message: Message) -> list[LogEvent] | None:
         """None: the message is none of an OOM report."""
@@ -146,43 +58,59 @@ class OomReport:
             return self._read_cgroup(message)
         if "ill process " in text:
             return self._read_scored(message)
-        if self._group and not _SKIPPED.fullmatch(text) and not text.startswith("oom_reaper:"):
+        if self._invoker is not None and not self._closed:
+            self._read_totals(message)
+        if self._group and not oom_lines.SKIPPED.fullmatch(text) and not text.startswith("oom_reaper:"):
             self._group = False
         return None
 
     def unresolved(self) -> list[LogEvent]:
-        """Victims that only an announcement names: a log of text may lack the line of the kill.
+        """Victims that only an announcement names: an excerpt may lack the line of the kill.
 
-        A log whose levels are known is whole: there the announcement alone proves nothing.
+        A log that is whole always has that line: there the announcement alone proves nothing.
         """
         event: list[LogEvent] = []
-        if self._summary and self._summary.message.trust is Trust.TEXT:
-            event = [self._from_summary(self._summary)]
-        elif self._scored and self._scored[0].trust is Trust.TEXT:
+        if self._summary and self._summary.message.is_excerpt:
+            event = self._from_summary(self._summary)
+        elif self._scored and self._scored[0].is_excerpt:
             message, fields = self._scored
             event = [message.event(self._details(int(str(fields["pid"]))) | fields)]
         self._scored = self._summary = None
         return event
 
-    def _from_summary(self, summary: _Summary) -> LogEvent:
-        comm = _cgroups(summary.middle, None, summary.constraint)[2]
+    def _from_summary(self, summary: Summary) -> list[LogEvent]:
+        if summary.pid is None:
+            return []
+        comm = split_cgroups(summary.middle, None, summary.constraint)[2]
         memcg = summary.constraint == "CONSTRAINT_MEMCG"
         details = self._details(summary.pid)
         name = summary.message.name(comm) if comm is not None else None
         kind = "oom_memcg" if memcg else "oom_global"
-        return summary.message.event(
-            details | summary.fields(comm) | {"kind": kind, "pid": summary.pid, "comm": name}
-        )
+        told = details | summary.fields(comm) | {"kind": kind, "pid": summary.pid, "comm": name}
+        return [summary.message.event(told)]
 
     def _read_invoked(self, message: Message) -> list[LogEvent] | None:
-        found = _INVOKED.fullmatch(message.text)
+        found = oom_lines.INVOKED.fullmatch(message.text)
         if found is None or message.level not in (None, WARNING):
             return None
         left = self.unresolved()
+        self._forget()
         self._invoker = message.name(found["comm"])
-        self._table, self._task_in, self._told = TaskTable(), None, {}
-        self._closed = self._group = False
         return left
+
+    def _read_totals(self, message: Message) -> None:
+        """How full the cgroup or the machine was, and the pid of whoever asked."""
+        if message.level not in (None, INFO, WARNING, ERROR):
+            return
+        if self._invoker_pid is None:
+            for asker in oom_lines.ASKER:
+                if (found := asker.fullmatch(message.text)) is not None:
+                    self._invoker_pid = int(found["pid"])
+                    return
+        for pattern in oom_lines.TOTALS:
+            if (found := pattern.fullmatch(message.text)) is not None:
+                self._totals |= {name: int(text) for name, text in found.groupdict().items()}
+                return
 
     def _read_table(self, message: Message) -> list[LogEvent] | None:
         if message.level not in (None, INFO) or self._closed or not self._table.feed(message):
@@ -190,30 +118,34 @@ class OomReport:
         return []
 
     def _read_summary(self, message: Message) -> list[LogEvent] | None:
-        found = _SUMMARY.fullmatch(message.text)
-        if found is None or message.level not in (None, INFO):
+        found = oom_lines.SUMMARY.fullmatch(message.text)
+        summary: Summary | None = None
+        if found is not None:
+            pid, uid = int(found["pid"]), int(found["uid"])
+            summary = Summary(message, pid, uid, found["constraint"], found["middle"])
+        elif message.is_excerpt and (found := oom_lines.SUMMARY_CUT.fullmatch(message.text)):
+            summary = Summary(message, None, None, found["constraint"], "")
+        if summary is None or message.level not in (None, INFO):
             return None
         left = self.unresolved() if self._summary else []
         if self._closed:
             self._forget()
-        self._summary = _Summary(
-            message, int(found["pid"]), int(found["uid"]), found["constraint"], found["middle"]
-        )
+        self._summary = summary
         return left
 
     def _read_cgroup(self, message: Message) -> list[LogEvent] | None:
         if message.level not in (None, INFO):
             return None
-        if (killed := _TASK_IN.fullmatch(message.text)) is not None:
+        if (killed := oom_lines.TASK_IN.fullmatch(message.text)) is not None:
             self._task_in = (message.name(killed["cgroup"]), message.name(killed["oom_cgroup"]))
             return []
-        if _GROUP.fullmatch(message.text) is None:
+        if oom_lines.GROUP.fullmatch(message.text) is None:
             return None
         self._group = self._closed
         return []
 
     def _read_scored(self, message: Message) -> list[LogEvent] | None:
-        found = _SCORED.fullmatch(message.text)
+        found = oom_lines.SCORED.fullmatch(message.text)
         if found is None or message.level not in (None, ERROR):
             return None
         left = self.unresolved() if self._scored else []
@@ -225,7 +157,9 @@ class OomReport:
         return left
 
     def _read_killed(self, message: Message) -> list[LogEvent] | None:
-        found = _KILLED.fullmatch(message.text)
+        found = oom_lines.KILLED.fullmatch(message.text)
+        if found is None and message.is_excerpt:
+            found = oom_lines.KILLED_CUT.fullmatch(message.text)
         if found is None or message.level not in (None, ERROR):
             return None
         pid = int(found["pid"])
@@ -233,43 +167,47 @@ class OomReport:
         member = self._group and self._closed
         if member and pid == self._victim:
             return []
-        if not member and (self._closed or (self._summary and self._summary.pid != pid)):
+        if not member and (self._closed or (self._summary and self._summary.pid not in (None, pid))):
             left = self.unresolved()
             self._forget()
-        fields = dict(self._told) if member else self._details(pid)
+        printed = _printed(found, message)
+        fields = dict(self._told) if member else self._details(pid, _resident_kb(printed))
         if self._summary and not member:
             fields |= self._summary.fields(found["comm"])
         announced = self._scored[1]["kind"] if self._scored else None
-        in_memcg = found["memcg"] or fields.get("oom_cgroup") or announced == "oom_memcg"
-        fields |= {
-            "kind": "oom_memcg" if in_memcg else "oom_global",
-            "pid": pid,
-            "comm": message.name(found["comm"]),
-        }
-        fields |= {name: int(found[name]) for name in _NUMBERS if found[name]}
-        uid = found["uid_a"] or found["uid_b"] or found["uid_c"]
-        if uid is not None:
-            fields["uid"] = int(uid)
+        of_cgroup = found["memcg"] or fields.get("oom_cgroup") or "limit_kb" in self._totals
+        in_memcg = of_cgroup or announced == "oom_memcg"
+        fields |= printed | {"kind": "oom_memcg" if in_memcg else "oom_global", "pid": pid}
         if not member:
             self._close(pid, fields)
         return [*left, message.event(fields)]
 
-    def _details(self, pid: int) -> dict[str, object]:
+    def _details(self, pid: int, resident_kb: int | None = None) -> dict[str, object]:
         """What the report says of its victim beside the line of the kill."""
+        own = self._table.row_of(pid)
+        page_kb = self.page_kb or _page_kb(own, resident_kb)
         fields: dict[str, object] = {
             "invoker_comm": self._invoker,
-            "top": self._table.largest(self.page_kb),
+            "invoker_pid": self._invoker_pid,
+            "top": self._table.largest(page_kb),
+            "totals": self._memory_totals(page_kb),
         }
         if self._task_in:
             fields["cgroup"], fields["oom_cgroup"] = self._task_in
-        own = self._table.row_of(pid)
         if own is not None:
             fields |= {"uid": own.uid, "oom_score_adj": own.oom_score_adj}
         return fields
 
+    def _memory_totals(self, page_kb: int) -> MemoryTotals | None:
+        if not self._totals:
+            return None
+        told = dict(self._totals)
+        pages = told.pop("ram_pages", None)
+        return MemoryTotals(**told, ram_kb=None if pages is None else pages * page_kb)
+
     def _close(self, pid: int, fields: dict[str, object]) -> None:
         """Keep what the members of a memory.oom.group share with their first; drop the table."""
-        shared = ("invoker_comm", "top", "constraint", "oom_cgroup")
+        shared = ("invoker_comm", "invoker_pid", "top", "totals", "constraint", "oom_cgroup")
         self._told = {name: fields[name] for name in shared if name in fields}
         self._victim, self._closed, self._group = pid, True, False
         self._summary = self._scored = None
@@ -277,6 +215,33 @@ class OomReport:
 
     def _forget(self) -> None:
         """The next victim has no report of its own: dump_header is rate-limited."""
-        self._invoker, self._table = None, TaskTable()
+        self._invoker = self._invoker_pid = None
+        self._table, self._totals = TaskTable(), {}
         self._summary = self._task_in = self._scored = None
         self._told, self._closed, self._group = {}, False, False
+
+
+def _printed(found: re.Match[str], message: Message) -> dict[str, object]:
+    """The fields that the line of the kill prints."""
+    groups = found.groupdict()
+    fields: dict[str, object] = {
+        name: int(groups[name]) for name in oom_lines.NUMBERS if groups.get(name) is not None
+    }
+    uid = groups["uid_a"] or groups["uid_b"] or groups["uid_c"]
+    if uid is not None:
+        fields["uid"] = int(uid)
+    fields["comm"] = None if groups["comm"] is None else message.name(groups["comm"])
+    return fields
+
+
+def _resident_kb(printed: dict[str, object]) -> int | None:
+    parts = [printed.get(name) for name in ("anon_rss_kb", "file_rss_kb", "shmem_rss_kb")]
+    sizes = [size for size in parts if isinstance(size, int)]
+    return sum(sizes) if sizes else None
+
+
+def _page_kb(own: Task | None, resident_kb: int | None) -> int:
+    """The page size by which the victim's row and its kill line agree; 4 kB where nothing tells."""
+    if own is None or resident_kb is None or own.rss_pages < 64:
+        return PAGE_SIZES_KB[0]
+    return min(PAGE_SIZES_KB, key=lambda size_kb: abs(own.rss_pages * size_kb - resident_kb))
