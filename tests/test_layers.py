@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "sources": {".", "model", "errors", "parse", "proc"},
     "tracing": {"proc"},
     "places": {"model", "config", "proc"},
+    "scan": {".", "model", "errors", "parse"},
     "reader": {".", "model", "errors", "parse"},
     "store": {".", "model", "errors"},
     "live": {"model", "errors"},

@@ -21,6 +21,7 @@ VERBS = {
     "incidents": "kerneld.cli.incidents",
     "show": "kerneld.cli.show",
     "kernels": "kerneld.cli.kernels",
+    "scan": "kerneld.cli.scan",
     "doctor": "kerneld.cli.doctor",
     "demo": "kerneld.cli.demo",
     "causes": "kerneld.cli.causes",
@@ -65,6 +66,7 @@ def _root(
     What died:      kerneld incidents    the list, newest last
                     kerneld show latest  the whole story of one, with the proof
     What lives:     kerneld kernels
+    Any Linux log:  dmesg | kerneld scan
 
     \b
     Exit status: 0 done, 1 nothing found, 2 wrong usage, 74 the database can't be

@@ -1,0 +1,192 @@
+"""`kerneld scan`: any Linux log to who was killed, and why; without a daemon."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kerneld.cli.asking import OfPid, Since, Until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime, tzinfo
+
+    from kerneld.model.facts import LogEvent
+    from kerneld.scan.asked import Asked, Counts
+
+LARGE_BYTES = 64 << 20
+PROGRESS_S = 0.5
+
+
+def command(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE...]", show_default=False,
+            help="Logs, plain or as .gz, .bz2, .xz, .zst; - or none: standard input.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON, one event a line.")] = False,
+    since: Since = None,
+    until: Until = None,
+    tz: Annotated[
+        str | None,
+        typer.Option(
+            "--tz", metavar="ZONE", show_default=False,
+            help="The zone of times without one: Europe/Berlin, UTC, +02:00. Default: this machine's.",
+        ),
+    ] = None,
+    pid: OfPid = None,
+    comm: Annotated[
+        str | None,
+        typer.Option(
+            "--comm", metavar="NAME", show_default=False,
+            help="Only processes of this name, as Linux cuts it (15 bytes); * and ? match.",
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Then tell each further one as it is written.")
+    ] = False,
+) -> None:  # fmt: skip
+    """Tell from a Linux log who was killed or crashed, and why.
+
+    It reads what dmesg, journalctl (text, JSON, export), syslog files, /dev/kmsg, serial consoles and
+    container runtimes print, in whole or in part, pasted, quoted or cut. It needs no recorder.
+
+    \b
+    Told are kills for memory (Linux's, and those of systemd-oomd, earlyoom and
+    nohang), crashes, traps, core dumps, forbidden system calls, broken memory, and
+    errors of NVIDIA's graphics processors; with the largest processes at the time.
+
+    \b
+    What is not believed: lines of other programs, records that user space wrote into
+    the Linux log, and a line without the prefix that its neighbours have. Text without
+    priorities can be forged all the same: "trust" in the JSON says `kernel` where
+    priorities show that Linux wrote the line, else `text`.
+
+    A time without a year is of the last year that fits the file's own date. Events whose time is
+    not known are left out by --since and --until.
+
+    \b
+    Exit status: 0 there were events, 1 there were none, 2 a file can't be read.
+
+    \b
+    Examples:
+      sudo dmesg | kerneld scan
+      journalctl -k -o json --since -2d | kerneld scan --json
+      kerneld scan --since 2d /var/log/kern.log /var/log/kern.log.*.gz
+      kerneld scan --comm python3 --follow /var/log/syslog
+    """
+    from kerneld.cli.terminal import local_zone
+    from kerneld.cli.when import zone_named
+    from kerneld.errors import UsageError
+    from kerneld.scan.asked import Asked
+
+    names = files or ["-"]
+    if follow and len(names) > 1:
+        raise UsageError("--follow goes with one FILE")
+    if names.count("-") > 1:
+        raise UsageError("- (standard input) can be read once")
+    zone = local_zone() if tz is None else zone_named(tz)
+    asked = Asked(_moment(since, "--since", zone), _moment(until, "--until", zone), pid, comm)
+    _answer(names, asked, zone, as_json=as_json, follow=follow)
+
+
+def _answer(names: list[str], asked: "Asked", zone: "tzinfo", *, as_json: bool, follow: bool) -> None:
+    from kerneld.cli.terminal import complain, say
+    from kerneld.errors import NothingFound
+    from kerneld.outputs.scan import closing
+    from kerneld.scan.asked import Counts
+
+    counts = Counts()
+    tell = _json_teller() if as_json else _text_teller(zone, several=len(names) > 1)
+    for name in names:
+        for event in _events(name, counts, zone, follow=follow):
+            if asked.fits(event, counts):
+                counts.tell(event)
+                tell(event)
+    if counts.undated:
+        plural = "" if counts.undated == 1 else "s"
+        complain(f"{counts.undated:,} event{plural} without a date left out by --since or --until")
+    if not counts.events:
+        raise NothingFound(
+            f"no death is told in {counts.lines:,} line{'' if counts.lines == 1 else 's'}"
+        )
+    if not as_json:
+        say(closing(deaths=counts.deaths, errors=counts.errors, lines=counts.lines))
+
+
+def _events(name: str, counts: "Counts", zone: "tzinfo", *, follow: bool) -> "Iterator[LogEvent]":
+    from datetime import UTC, datetime
+
+    from kerneld.scan.files import blocks, changed_at
+    from kerneld.scan.reader import LogReader
+
+    written_at = changed_at(name)
+    now = datetime.now(UTC)
+    latest = now if written_at is None or follow else datetime.fromtimestamp(written_at, UTC)
+    reader = LogReader(zone=zone, latest=latest, source_file=name)
+    progress = _progress(name)
+    for block in blocks(name, follow=follow, progress=progress):
+        yield from reader.flush() if block is None else reader.feed(block)
+    yield from reader.close()
+    counts.lines += reader.lines
+
+
+def _json_teller() -> "Callable[[LogEvent], None]":
+    from kerneld.cli.terminal import say
+    from kerneld.outputs.scan import json_line
+
+    return lambda event: say(json_line(event))
+
+
+def _text_teller(zone: "tzinfo", *, several: bool) -> "Callable[[LogEvent], None]":
+    """A date above each day's events; file and line with each, where several files are read."""
+    from dataclasses import replace
+
+    from kerneld.cli.terminal import say, view
+    from kerneld.outputs.scan import day_line, paragraph
+
+    seen = replace(view(), zone=zone)
+    day: str | None = None
+
+    def tell(event: "LogEvent") -> None:
+        nonlocal day
+        of_event = day_line(event, seen)
+        if of_event is not None and of_event != day:
+            day = of_event
+            say(seen.paint(day, "head") + "\n")
+        say(paragraph(event, seen, f"{event.source_file}, line {event.line_number}" if several else ""))
+
+    return tell
+
+
+def _progress(name: str) -> "Callable[[int, int], None] | None":
+    """On a terminal, for a large file: how much has been read."""
+    import sys
+    import time
+
+    if not sys.stderr.isatty() or name == "-":
+        return None
+    told_at = time.monotonic()
+
+    def progress(done: int, size: int) -> None:
+        nonlocal told_at
+        now = time.monotonic()
+        if size < LARGE_BYTES or (now - told_at < PROGRESS_S and done < size):
+            return
+        told_at = now
+        line = f"{done / size:.0%} of {size >> 20:,} MiB" if done < size else ""
+        sys.stderr.write(f"\r\x1b[K{line}")
+        sys.stderr.flush()
+
+    return progress
+
+
+def _moment(text: str | None, option: str, zone: "tzinfo") -> "datetime | None":
+    from datetime import UTC, datetime
+
+    from kerneld.cli.when import parse_when
+
+    if text is None:
+        return None
+    return parse_when(text, now=datetime.now(UTC), zone=zone, option=option)

@@ -1,0 +1,116 @@
+"""Records of the journal and of containers' logs (JSON, export format) to Entries."""
+
+import json
+import re
+from collections.abc import Mapping
+
+from kerneld.model.vocabulary import Trust
+from kerneld.parse import stamps
+from kerneld.parse.entry import Entry
+from kerneld.parse.procfs import text_of
+from kerneld.parse.stamps import Stamp
+
+MAX_JSON = 1 << 20
+"""characters of a line of JSON that is read: a deeper or longer one is no log line"""
+
+_MESSAGE_KEYS = ("MESSAGE", "message", "msg", "log", "textPayload")
+_TIME_KEYS = ("time", "timestamp", "@timestamp", "ts")
+_FIELD = re.compile(
+    r'"(?P<key>MESSAGE|message|msg|log|textPayload)"\s*:\s*(?P<value>"(?>[^"\\]|\\.)*"),?\s*', re.DOTALL
+)
+
+
+def of_json(text: str) -> Entry | None:
+    """A line that is a JSON object with a message, or one member of an indented one."""
+    if len(text) > MAX_JSON:
+        return None
+    text = text.strip().removesuffix(",")
+    if text.startswith('"'):
+        found = _FIELD.fullmatch(text)
+        return _of_member(found) if found else None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return of_fields(value) if isinstance(value, dict) else None
+
+
+def of_fields(record: Mapping[str, object]) -> Entry | None:
+    """The fields of one record; those of journald decide who speaks."""
+    message = next((_text(record[key]) for key in _MESSAGE_KEYS if key in record), None)
+    if message is None:
+        return None
+    if "__REALTIME_TIMESTAMP" in record or "_TRANSPORT" in record or "SYSLOG_IDENTIFIER" in record:
+        return _of_journal(record, message)
+    when = next((record[key] for key in _TIME_KEYS if isinstance(record.get(key), str)), None)
+    date = stamps.ISO.match(str(when)) if when else None
+    return Entry(
+        _inner(message), shape="j", stamp=stamps.stamp_of(date.groupdict()) if date else None,
+        partial="log" in record and not message.endswith("\n"),
+    )  # fmt: skip
+
+
+def _of_member(found: re.Match[str]) -> Entry | None:
+    try:
+        message = json.loads(found["value"], strict=False)
+    except ValueError:
+        return None
+    return Entry(_inner(str(message)), shape="j")
+
+
+def _of_journal(record: Mapping[str, object], message: str) -> Entry:
+    """journald sets the fields that begin with _ itself: `_TRANSPORT` can't be claimed."""
+    transport = _text(record.get("_TRANSPORT"))
+    name = _text(record.get("SYSLOG_IDENTIFIER")) or _text(record.get("_COMM"))
+    level, facility = _number(record.get("PRIORITY")), _number(record.get("SYSLOG_FACILITY"))
+    if name == "kernel" and transport not in (None, "kernel"):
+        name = "kernel[]"
+    if transport == "kernel":
+        facility = 0 if facility is None else facility
+        name = name or "kernel"
+    believed = transport == "kernel" and level is not None and name == "kernel"
+    if transport == "audit":
+        name = "audit"
+    uptime_us = _number(record.get("_SOURCE_BOOTTIME_TIMESTAMP")) or _number(
+        record.get("_SOURCE_MONOTONIC_TIMESTAMP")
+    )
+    return Entry(
+        message.rstrip("\n"),
+        shape="J",
+        stamp=_stamp(record),
+        uptime_s=None if uptime_us is None else uptime_us / 1e6,
+        level=level if believed else None,
+        facility=facility if transport == "kernel" else None,
+        host=_text(record.get("_HOSTNAME")),
+        identifier=name or "?",
+        identifier_pid=_number(record.get("_PID")),
+        trust=Trust.KERNEL if believed else Trust.TEXT,
+    )
+
+
+def _stamp(record: Mapping[str, object]) -> Stamp | None:
+    us = _number(record.get("_SOURCE_REALTIME_TIMESTAMP")) or _number(
+        record.get("__REALTIME_TIMESTAMP")
+    )
+    return None if us is None else Stamp(epoch=f"{us // 1_000_000}.{us % 1_000_000:06}")
+
+
+def _inner(message: str) -> str:
+    """Some loggers escape a line's end twice."""
+    return message.removesuffix("\\n").removesuffix("\\r").rstrip("\r\n")
+
+
+def _text(value: object) -> str | None:
+    """A field of journald's JSON: text, or bytes as a list of numbers where it is not printable."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(b, int) and 0 <= b <= 255 for b in value):
+        return text_of(bytes(value))
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        return value[0]
+    return None
+
+
+def _number(value: object) -> int | None:
+    text = value if isinstance(value, str) else str(value) if type(value) is int else ""
+    return int(text) if text.isdecimal() and len(text) <= 20 else None

@@ -1,0 +1,96 @@
+"""Lines of a file to Entries: what spans several lines there (the journal's export format, records
+of /dev/kmsg with their dictionary, partial lines of containers) becomes one.
+"""
+
+import re
+from dataclasses import replace
+
+from kerneld.parse import journal
+from kerneld.parse.entry import Entry
+from kerneld.parse.prefixes import unwrap
+from kerneld.parse.procfs import text_of
+
+MAX_FIELDS = 512
+MAX_FIELD_BYTES = 1 << 16
+MAX_PARTIAL = 16_384
+
+_EXPORT_FIELD = re.compile(rb"([A-Z_][A-Z0-9_]{0,63})=(.*)", re.DOTALL)
+_BINARY_FIELD = re.compile(rb"[A-Z_][A-Z0-9_]{0,63}")
+
+
+class Records:
+    """One line at a time, without its newline, to the Entry that it completes, if any."""
+
+    def __init__(self) -> None:
+        self._fields: dict[str, object] | None = None
+        self._binary: tuple[str, bytearray] | None = None
+        self._partial: Entry | None = None
+        self._is_kmsg = False
+
+    @property
+    def is_inside(self) -> bool:
+        """A record has begun and needs further lines."""
+        return self._fields is not None or self._partial is not None
+
+    def feed(self, raw: bytes) -> Entry | None:
+        if self._fields is not None or raw.startswith(b"__CURSOR="):
+            return self._exported(raw)
+        if self._is_kmsg and raw.startswith(b" ") and _EXPORT_FIELD.fullmatch(raw[1:]):
+            return None
+        entry = unwrap(text_of(raw))
+        self._is_kmsg = entry.shape == "m"
+        return self._whole(entry)
+
+    def close(self) -> Entry | None:
+        """The record that the end of the log completes."""
+        entry, self._partial = self._partial, None
+        if self._fields is not None:
+            entry = self._end_of_record()
+        return entry
+
+    def _whole(self, entry: Entry) -> Entry | None:
+        first, self._partial = self._partial, None
+        if first is not None and first.shape == entry.shape:
+            entry = replace(first, text=(first.text + entry.text)[:MAX_PARTIAL], partial=entry.partial)
+        if entry.partial and len(entry.text) < MAX_PARTIAL:
+            self._partial = entry
+            return None
+        return entry
+
+    def _exported(self, raw: bytes) -> Entry | None:
+        """https://systemd.io/JOURNAL_EXPORT_FORMATS: a field a line, an empty line ends a record."""
+        if self._binary is not None:
+            self._more_binary(raw)
+            return None
+        if not raw:
+            return self._end_of_record()
+        left: Entry | None = None
+        if raw.startswith(b"__CURSOR=") and self._fields:
+            left = self._end_of_record()
+        fields = self._fields = {} if self._fields is None else self._fields
+        if len(fields) >= MAX_FIELDS:
+            return self._end_of_record()
+        if (found := _EXPORT_FIELD.fullmatch(raw)) is not None:
+            fields[found[1].decode()] = text_of(found[2][:MAX_FIELD_BYTES])
+        elif _BINARY_FIELD.fullmatch(raw):
+            self._binary = (raw.decode(), bytearray())
+        return left
+
+    def _more_binary(self, raw: bytes) -> None:
+        """NAME, newline, eight bytes of length, the value, newline; the value may hold newlines."""
+        assert self._binary is not None
+        assert self._fields is not None
+        name, held = self._binary
+        if held:
+            held += b"\n"
+        held += raw
+        if len(held) < 8:
+            return
+        length = int.from_bytes(held[:8], "little")
+        if len(held) >= 8 + length or len(held) > MAX_FIELD_BYTES:
+            self._fields[name] = text_of(bytes(held[8 : 8 + min(length, MAX_FIELD_BYTES)]))
+            self._binary = None
+
+    def _end_of_record(self) -> Entry | None:
+        fields, self._fields, self._binary = self._fields, None, None
+        return journal.of_fields(fields) if fields else None

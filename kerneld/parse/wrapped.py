@@ -1,0 +1,103 @@
+"""Pieces of a message that a terminal, a mail or a pager broke to the message; nothing is guessed.
+
+Pieces are joined only where the whole is a line that Linux prints and the first piece is not, or
+tells less. So is a file name that holds newlines, by which a crash could be made to look like a kill.
+"""
+
+import re
+from collections.abc import Iterator
+
+from kerneld.parse import killers, oom_lines
+from kerneld.parse.fault_table import TABLE
+from kerneld.parse.kmsg_text import HEX
+
+MAX_MESSAGE = 4096
+"""characters of a message that is looked at: PRINTK_MESSAGE_MAX is 2048"""
+MAX_NAME = 255 + len(" (deleted)")
+"""NAME_MAX, and what d_path() adds"""
+MAX_PIECES = 6
+
+NEEDLES = (
+    "rocess ", "oom-kill", "segfault", "ip:", "unhandled ", "undefined instruction", "SIG",
+    "fatal signal", "corrupt", "Xid (", "auid=", "lowmemorykiller", "dumped core", "Killed /",
+    "bad frame", "killed as a", "victim", "Kill",
+)  # fmt: skip
+"""of these each line that tells of a death has one"""
+
+_OOM = (
+    oom_lines.KILLED,
+    oom_lines.SUMMARY,
+    oom_lines.SCORED,
+    oom_lines.INVOKED,
+    oom_lines.TASK_IN,
+    oom_lines.GROUP,
+)
+_DAEMONS = (
+    killers.OOMD[0],
+    killers.EARLYOOM[0],
+    killers.EARLYOOM[1],
+    killers.EARLYOOM[3],
+    *killers.COREDUMP,
+)
+_ROW = re.compile(r"\[ *[0-9]{1,10}\](?: +-?[0-9]{1,18}){6,12} [^ ].{0,14}")
+_TORN_NAME = re.compile(
+    r".{1,40}\](?:: segfault at| trap | general protection| control protection|: unhandled )"
+    r".{1,300}? in "
+    rf"(?P<name>[^\[\]]{{1,{MAX_NAME}}}|[^\]]{{1,{MAX_NAME}}}\[[^\]+]{{0,40}})",
+    re.DOTALL,
+)
+_NAME_END = re.compile(rf".*\[(?:{HEX},)?{HEX}\+{HEX}\](?: likely on CPU.{{0,60}})?", re.DOTALL)
+_BEGUN = re.compile(
+    r"(?:Out of [Mm]emory|Memory cgroup out|Killed process|oom-kill:|Killed /|audit: type=1[37]"
+    r"|NVRM: Xid|Memory failure: |.{1,30}\](?:: segfault| trap | general pro|: unhandled))"
+)
+
+
+def told(text: str) -> int:
+    """How much a message tells by itself: 0 for one that is none of a death."""
+    if len(text) > MAX_MESSAGE or not any(needle in text for needle in NEEDLES):
+        return 1 if text.startswith("[") and _ROW.fullmatch(text) else 0
+    return max((_groups(found) for found in _matches(text)), default=0)
+
+
+def _matches(text: str) -> Iterator[re.Match[str]]:
+    for pattern in (*_OOM, *_DAEMONS):
+        if (found := pattern.fullmatch(text)) is not None:
+            yield found
+    for row in TABLE:
+        if row.needle in text and (found := row.pattern.fullmatch(text)) is not None:
+            yield found
+
+
+def _groups(found: re.Match[str]) -> int:
+    return 1 + sum(group is not None for group in found.groups())
+
+
+def joined(pieces: list[str]) -> str | None:
+    """The whole of the pieces, where it tells more than the first; blanks at a break may be lost."""
+    least = told(pieces[0])
+    best: str | None = None
+    for joint in (" ", ""):
+        whole = pieces[0]
+        for piece in pieces[1:]:
+            piece = piece.lstrip()
+            whole = f"{whole.rstrip()} {piece}" if joint else f"{whole}{piece}"
+        tells = told(whole)
+        if tells > least:
+            least, best = tells, whole
+    return best
+
+
+def is_torn_name(text: str) -> bool:
+    """A crash whose file's name is not closed by the addresses of its map: it may hold a newline."""
+    return " in " in text and text[-1:] not in (">", "…") and _TORN_NAME.fullmatch(text) is not None
+
+
+def ends_name(text: str) -> bool:
+    """The end of such a name."""
+    return "+" in text and len(text) < MAX_MESSAGE and _NAME_END.fullmatch(text) is not None
+
+
+def is_begun(text: str) -> bool:
+    """It begins like a line of a death: more than one further piece may belong to it."""
+    return _BEGUN.match(text) is not None

@@ -1,0 +1,142 @@
+"""Blocks of one log's bytes to events: only lines near a needle are parsed, whatever the log's size."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+
+from kerneld.model.facts import LogEvent
+from kerneld.parse.anylog import AnyLog
+from kerneld.scan.needles import Hits, finders
+
+WHOLE_BYTES = 1 << 20
+"""so much of a log's beginning is parsed line by line: a paste, whose breaks may cut a needle"""
+BEFORE = 8
+"""lines that are read before one with a needle: its neighbours tell whether it may be believed"""
+MAX_LINE = 1 << 16
+"""bytes of a line that are kept: what Linux prints is shorter, a record of the journal, too"""
+MAX_RECORD = 1 << 16
+"""bytes of a record of several lines"""
+
+_SEPARATORS = ((re.compile(rb"__(?:CURSOR|REALTIME_TIMESTAMP)=", re.MULTILINE), b"\n\n"),)
+_PRETTY = re.compile(rb"\s*\[?\s*\{\s*\n\s*\"")
+
+
+class LogReader:
+    """One log, in blocks of any size. lines: how many have been seen.
+
+    Memory: one block, at most MAX_RECORD of the last, and what the log's open report needs.
+    """
+
+    def __init__(self, *, zone: tzinfo, latest: datetime, source_file: str | None = None) -> None:
+        self._log = AnyLog(zone=zone, latest=latest, source_file=source_file)
+        self._hits = Hits(finders())
+        self._rest = b""
+        self._number = 1
+        self._seen_bytes = 0
+        self._separator: bytes | None = None
+        self._is_overlong = False
+
+    @property
+    def lines(self) -> int:
+        return self._number - 1 + bool(self._rest)
+
+    def feed(self, block: bytes) -> Iterator[LogEvent]:
+        """The events that the block completes."""
+        if not self._seen_bytes:
+            self._recognise(block)
+        self._seen_bytes += len(block)
+        if self._is_overlong:
+            newline = block.find(b"\n")
+            if newline < 0:
+                return
+            block, self._is_overlong = block[newline:], False
+        data = self._rest + block if self._rest else block
+        end = data.rfind(b"\n") + 1
+        if end == 0:
+            self._rest = self._keep(data)
+            return
+        if self._seen_bytes > WHOLE_BYTES:
+            end = self._last_safe_end(data, end)
+        self._rest = self._keep(data[end:])
+        yield from self._read(data[:end] if end < len(data) else data)
+
+    def flush(self) -> list[LogEvent]:
+        """The log falls silent (it is followed): tell what waits for further lines."""
+        end = self._rest.rfind(b"\n") + 1
+        whole, self._rest = self._rest[:end], self._rest[end:]
+        return [*self._read(whole), *self._log.flush()]
+
+    def close(self) -> Iterator[LogEvent]:
+        """The log's end; its last line may lack a newline."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            yield from self._read(rest if rest.endswith(b"\n") else rest + b"\n")
+        yield from self._log.close()
+
+    def _recognise(self, block: bytes) -> None:
+        """Records of several lines are read from their first line on."""
+        head = block[:4096]
+        for pattern, separator in _SEPARATORS:
+            if pattern.match(head):
+                self._separator = separator
+        if _PRETTY.match(head):
+            self._separator = b"\n{"
+
+    def _read(self, data: bytes) -> Iterator[LogEvent]:
+        """Whole lines."""
+        position, end = 0, len(data)
+        hits = self._hits.of(data)
+        whole = self._seen_bytes <= WHOLE_BYTES
+        while position < end:
+            if not (whole or self._log.is_open):
+                hit = hits.after(position)
+                start = end if hit < 0 else self._start_of(data, hit, position)
+                if start > position:
+                    yield from self._log.gap()
+                    self._number += data.count(b"\n", position, start)
+                    position = start
+                if hit < 0:
+                    return
+                stop = data.find(b"\n", hit) + 1
+            else:
+                hit = hits.after(position)
+                stop = data.find(b"\n", position) + 1
+            if -1 < hit < stop:
+                self._log.notice()
+            for line in data[position : stop - 1].split(b"\n"):
+                yield from self._log.feed(line[:MAX_LINE], self._number)
+                self._number += 1
+            position = stop
+
+    def _start_of(self, data: bytes, hit: int, least: int) -> int:
+        """The first line that is read for a hit."""
+        if self._separator is not None:
+            found = data.rfind(self._separator, max(least, hit - MAX_RECORD), hit)
+            return least if found < 0 else found + self._separator.count(b"\n")
+        place = hit
+        for _ in range(BEFORE + 1):
+            found = data.rfind(b"\n", max(least, place - MAX_LINE), place)
+            if found < 0:
+                return least if place - least <= MAX_LINE else place
+            place = found
+        return place + 1
+
+    def _last_safe_end(self, data: bytes, end: int) -> int:
+        """Keep the last lines for the next block: they may stand before a hit there."""
+        if self._separator is not None:
+            found = data.rfind(self._separator, max(0, end - MAX_RECORD), end)
+            return end if found <= 0 else found + self._separator.count(b"\n")
+        place = end - 1
+        for _ in range(BEFORE):
+            found = data.rfind(b"\n", max(0, place - MAX_RECORD // BEFORE), place)
+            if found < 0:
+                break
+            place = found
+        return place + 1 if 0 < place < end - 1 else end
+
+    def _keep(self, rest: bytes) -> bytes:
+        last = rest.rfind(b"\n") + 1
+        if len(rest) - last > MAX_LINE:
+            self._is_overlong = True
+            return rest[: last + MAX_LINE]
+        return rest

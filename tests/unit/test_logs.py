@@ -1,0 +1,37 @@
+"""Logs of real machines, whole, cut and pasted: each event that they state, and nothing beyond."""
+
+import os
+from pathlib import Path
+
+import pytest
+from logs import cases, mistakes, scanned
+
+CAPTURED = Path(__file__).parent.parent / "captured" / "logs"
+NAMED = os.environ.get("KERNELD_LOGS", "")
+
+
+def folders() -> list[Path]:
+    """The folder that the environment names, and the one of this repository if it is there."""
+    found = [Path(NAMED)] if NAMED else []
+    return [*found, *([CAPTURED] if (CAPTURED / "cases.jsonl").exists() else [])]
+
+
+def test_there_are_logs_to_read() -> None:
+    if NAMED:
+        assert len(cases(Path(NAMED))) >= 100
+    elif os.environ.get("KERNELD_TESTS") == "all":
+        pytest.fail("KERNELD_LOGS is not set: name the folder of real logs", pytrace=False)
+    else:
+        pytest.skip("KERNELD_LOGS is not set: name a folder of real logs with their cases.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("folder", "case"),
+    [
+        pytest.param(folder, case, id=f"{folder.parent.name}-{case['id']}")
+        for folder in folders()
+        for case in cases(folder)
+    ],
+)
+def test_each_log_is_read_right(folder: Path, case: dict[str, object]) -> None:
+    assert mistakes(case, scanned(folder / str(case["file"]))) == []
