@@ -14,6 +14,7 @@ KEYS = (
     "shmem_rss_kb", "oom_score_adj", "constraint", "cgroup", "oom_cgroup", "invoker_comm",
     "fault_addr", "ip", "object", "signal", "xid", "trust", "top", "source_file", "line_number", "line",
 )  # fmt: skip
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False)
 INDENT = 10
 LARGEST = 4
 HOG_SHARE = 1.5
@@ -43,21 +44,21 @@ _NODES = "was killed: the memory nodes it may use were full"
 
 def json_line(event: LogEvent) -> str:
     """The contract of `kerneld scan --json`: every key, unknown null, on one line."""
-    told = event.model_dump(mode="python")
+    told: dict[str, object] = {key: getattr(event, key) for key in KEYS}
     told |= {
         "time": iso(event.time) if event.time else None,
         "object": object_name(event),
         "trust": event.trust.value,
         "top": [{"pid": row.pid, "comm": row.comm, "rss_kb": row.rss_kb} for row in event.top],
     }
-    return safe_json(json.dumps({key: told[key] for key in KEYS}, ensure_ascii=False)) + "\n"
+    return safe_json(_ENCODER.encode(told)) + "\n"
 
 
 def object_name(event: LogEvent) -> str | None:
     """The file that a fault line names, without the addresses of its map."""
-    name = fault_object(event)[0]
-    if name is None:
+    if event.object is None:
         return None
+    name = fault_object(event)[0] or event.object
     head, bracket, tail = name.rpartition("[")
     return head if bracket and not tail.strip("0123456789abcdef,+.]") else name
 

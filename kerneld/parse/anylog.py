@@ -127,8 +127,7 @@ class AnyLog:
             events = self._release()
             self._held = [line]
             return events
-        pieces = [held.entry.text for held in self._held]
-        whole = self._whole([*pieces, line.entry.text])
+        whole = self._whole([*(held.entry.text for held in self._held), line.entry.text])
         if whole is not None:
             self._held = [replace(first, entry=replace(first.entry, text=whole))]
             return []
@@ -271,4 +270,6 @@ def _lies_in_quotes(entry: Entry, last: Entry) -> bool:
         return False
     if entry.uptime_s is None and entry.stamp is None:
         return False
-    return last.text.count('"') % 2 == 1 or _OPEN_QUOTE.fullmatch(last.text) is not None
+    if last.text.count('"') % 2 == 0 and _OPEN_QUOTE.fullmatch(last.text) is None:
+        return False
+    return wrapped.told(last.text) == 0

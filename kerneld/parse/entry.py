@@ -34,7 +34,6 @@ class Entry:
     identifier_pid: int | None = None
     trust: Trust = Trust.TEXT
     escaped: bool = False
-    indented: bool = False
     partial: bool = False
 
     @property

@@ -35,6 +35,21 @@ def of_json(text: str) -> Entry | None:
     return of_fields(value) if isinstance(value, dict) else None
 
 
+def of_lines(lines: list[str]) -> Entry | None:
+    """A JSON object that was printed over several lines; cut, its whole members count."""
+    try:
+        value = json.loads("".join(lines).strip().removesuffix(","))
+    except (ValueError, RecursionError):
+        value = {}
+        for line in lines[1:]:
+            with_braces = "{" + line.strip().removesuffix(",") + "}"
+            try:
+                value = json.loads(with_braces) | value
+            except (ValueError, RecursionError):
+                continue
+    return of_fields(value) if isinstance(value, dict) else None
+
+
 def of_fields(record: Mapping[str, object]) -> Entry | None:
     """The fields of one record; those of journald decide who speaks."""
     message = next((_text(record[key]) for key in _MESSAGE_KEYS if key in record), None)

@@ -75,7 +75,10 @@ def plain(text: str) -> str:
 
 def shown(text: str) -> str:
     """The text on one line: each control character as `\\xNN`."""
-    return "".join(c if c.isprintable() else _escape(c) for c in storable(text))
+    text = storable(text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
 def _escape(char: str) -> str:

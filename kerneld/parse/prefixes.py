@@ -5,84 +5,60 @@ inside (`host kernel: [123.456789] …`).
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kerneld.model.vocabulary import Trust
-from kerneld.parse import journal, stamps
+from kerneld.parse import journal, stamps, wrappings
 from kerneld.parse.entry import Entry, facility_number
 from kerneld.parse.kmsg import parse_record
+from kerneld.parse.stamps import Stamp
 
 MAX_LAYERS = 10
-
-_ANSI = re.compile(
-    r"\x1b(?:\[[0-9;?]{0,20}[ -/]?[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|[()][A-Z0-9])"
-)
-_QUOTE = re.compile(r"(?:[>|] ?){1,8}(?=\S)|`{1,3}(?=\S)")
-# grep -n, cat -n, nl; not the hours of a time, nor the year of a date
-_NUMBER = re.compile(r" {0,12}[0-9]{1,9}(?:[:-](?![0-9]{2}[:.-])|\t)", re.ASCII)
-_LESS_NUMBER = re.compile(
-    r" {1,8}[0-9]{1,7} {1,2}(?=\[ *[0-9]|<[0-9]|[0-9]{4}-[0-9]{2}-|[^\W\d_]{3} +[0-9]{1,2} [0-9]{2}:)"
-)
-_GREPPED = re.compile(
-    r"[^\s:]{0,200}[./][^\s:]{0,200}:(?:[0-9]{1,9}:)?"
-    r"(?=\[ *[0-9]|<[0-9]{1,3}>|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]|[^\W\d_]{3} +[0-9]{1,2} [0-9]{2}:)"
-)
-_UPTIME = re.compile(
-    r"\[ *(?P<uptime>[0-9]{1,10}\.[0-9]{6})(?: <[ +0-9.]{1,20}>)?\]"
-    r"(?:\[ *(?P<caller>[TC][0-9]{1,10})\])? ?"
-)
-_RELATIVE = re.compile(r"\[(?: *[+<] *[0-9.]{1,20}>?|[^\W\d_]{3} ?[0-9]{1,2} [0-9]{2}:[0-9]{2})\] ")
-_PRI = re.compile(r"<(?P<pri>[0-9]{1,3})>")
-_RFC5424 = re.compile(
-    r"(?:<(?P<pri>[0-9]{1,3})>)?1 (?P<when>[0-9T:.Z+-]{19,35}) (?P<host>\S{1,255}) "
-    r"(?P<ident>\S{1,128}) (?P<procid>\S{1,128}) \S{1,128} "
-    r'(?:-|(?:\[(?>[^\]\\"]|\\.|"(?>[^"\\]|\\.)*")*\])+)(?: \ufeff?|$)'
-)
-_DECODED = re.compile(
-    r"(?P<facility>kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|local[0-7]) *:"
-    r"(?:emerg|alert|crit|err|warn|notice|info|debug) *: ?"
-)
-_IDENT = (
-    r"(?:[a-z][a-z0-9]{2,8}\.[a-z]{3,7} +)?(?P<ident>[^\s\[\]:\"'{}]{1,128})"
-    r"(?:\[(?P<ident_pid>[0-9]{1,10})\])?: ?"
-)
-_HOST_IDENT = re.compile(rf" {{0,3}}(?:(?P<host>\S{{0,254}}[^\s:]) +)??{_IDENT}")
-_HOST_ONLY = re.compile(r" {0,3}(?P<host>\S{0,254}[^\s:]) (?=\[ *[0-9]{1,10}\.[0-9]{6}\]|<[0-9]>\[)")
-_MONOTONIC_HOST = re.compile(r"(?P<host>[^\s:]{1,255}) (?=kernel: )")
-_LINUX = re.compile(r"(?:kern\.[a-z]{3,7} )?kernel: ?")
-_AUDIT = re.compile(r"audit\[[0-9]{1,10}\]: ")
-_DAEMON = re.compile(
-    r"(?P<ident>systemd-oomd|systemd-coredump|earlyoom|nohang(?:-[a-z]{1,20})?)"
-    r"(?:\[(?P<ident_pid>[0-9]{1,10})\])?: ?"
-)
-_LOGCAT = re.compile(
-    r"(?:[0-9]{2}-[0-9]{2} )?[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3} +[0-9]{1,7} +[0-9]{1,7} "
-    r"[VDIWEF] (?P<ident>[^:]{1,40}?) *: "
-)
-_CRI = re.compile(r"(?P<when>[0-9T:.Z+-]{19,40}) std(?:out|err) (?P<tag>[FP]) ")
-_POD = re.compile(r"\[pod/[^\]\s]{1,400}\] ?")
-_COMPOSE = re.compile(r"[a-z0-9][\w.-]{0,100} +\| (?=\S)", re.ASCII)
-_CONSOLE = re.compile(r"[^\[\]]{0,60}(?:login: |[#$] )(?=\[ *[0-9]{1,10}\.[0-9]{6}\])")
-_COMMA_FRACTION = re.compile(r"[0-9],[0-9]")
 
 
 @dataclass(slots=True)
 class _Layers:
-    """The wrappings found so far; `dated`, `named` and `linux` say which may follow."""
+    """The wrappings found so far, as an Entry has them; `is_done`: no further one may follow."""
 
-    entry: Entry
+    shape: str = ""
+    stamp: Stamp | None = None
+    uptime_s: float | None = None
+    level: int | None = None
+    facility: int | None = None
+    caller: str | None = None
+    host: str | None = None
+    identifier: str | None = None
+    identifier_pid: int | None = None
+    trust: Trust = Trust.TEXT
+    escaped: bool = False
+    partial: bool = False
     is_done: bool = False
 
     def add(self, shape: str, **more: object) -> None:
-        self.entry = replace(self.entry, shape=self.entry.shape + shape, **more)  # type: ignore[arg-type]
+        self.shape += shape
+        for name, value in more.items():
+            setattr(self, name, value)
+
+    def entry(self, text: str) -> Entry:
+        return Entry(
+            text, self.shape, self.stamp, self.uptime_s, self.level, self.facility, self.caller,
+            self.host, self.identifier, self.identifier_pid, self.trust, self.escaped, self.partial,
+        )  # fmt: skip
+
+    def take(self, entry: Entry) -> None:
+        """All that a record of JSON says; a date that stands before it is kept where it has none."""
+        for name in entry.__slots__:
+            value = getattr(entry, name)
+            if name != "text" and value is not None:
+                setattr(self, name, value)
 
 
 def unwrap(line: str) -> Entry:
     """The message in a line; a line without any wrapping is itself the message."""
     if "\x1b" in line:
-        line = _ANSI.sub("", line)
+        line = wrappings.ANSI.sub("", line)
     line = line.rstrip("\r\n\0")
-    layers = _Layers(Entry("", indented=line[:1] in (" ", "\t")))
+    layers = _Layers()
     rest = line
     for _ in range(MAX_LAYERS):
         after = _next(rest, layers)
@@ -91,15 +67,12 @@ def unwrap(line: str) -> Entry:
         rest = after
         if layers.is_done:
             break
-    if not layers.entry.escaped:
-        rest = rest.rstrip()
-    return replace(layers.entry, text=rest)
+    return layers.entry(rest if layers.escaped or layers.partial else rest.rstrip())
 
 
 def _next(rest: str, layers: _Layers) -> str | None:
     """What is left behind the next wrapping; None where there is none more."""
-    entry = layers.entry
-    if entry.identifier == "kernel" or entry.uptime_s is not None:
+    if layers.identifier == "kernel" or layers.uptime_s is not None:
         return _inside_linux(rest, layers)
     first = rest[:1]
     if first == "{" or first == '"':
@@ -112,27 +85,26 @@ def _next(rest: str, layers: _Layers) -> str | None:
         return _blank(rest, layers)
     if first.isdecimal():
         return _digit(rest, layers)
-    if first in (">", "|", "`") and entry.is_bare:
-        found = _QUOTE.match(rest)
-        return rest[found.end() :] if found else None
+    if first in (">", "|", "`") and not layers.shape:
+        found = wrappings.QUOTE.match(rest)
+        return rest[found.end() :].rstrip("`") if found else None
     return _word(rest, layers)
 
 
 def _inside_linux(rest: str, layers: _Layers) -> str | None:
     """Behind `kernel:` a time since the start or a priority; behind that time a host may follow."""
-    entry = layers.entry
-    if entry.uptime_s is None:
-        if (found := _UPTIME.match(rest)) is not None:
+    if layers.uptime_s is None:
+        if (found := wrappings.UPTIME.match(rest)) is not None:
             return _take_uptime(rest, found, layers)
-        if (found := _PRI.match(rest)) is not None and entry.level is None:
+        if (found := wrappings.PRI.match(rest)) is not None and layers.level is None:
             return _take_priority(rest, found, layers)
         return None
-    if entry.identifier is not None:
+    if layers.identifier is not None:
         return None
-    if (found := _MONOTONIC_HOST.match(rest)) is not None and entry.host is None:
+    if (found := wrappings.MONOTONIC_HOST.match(rest)) is not None and layers.host is None:
         layers.add("h", host=found["host"])
         return rest[found.end() :]
-    if entry.host is not None and (found := _LINUX.match(rest)) is not None:
+    if layers.host is not None and (found := wrappings.LINUX.match(rest)) is not None:
         layers.add("k", identifier="kernel")
         layers.is_done = True
         return rest[found.end() :]
@@ -141,14 +113,14 @@ def _inside_linux(rest: str, layers: _Layers) -> str | None:
 
 def _daemon(rest: str, layers: _Layers) -> str | None:
     """User space that wrote into the Linux log under its own name."""
-    found = _DAEMON.match(rest)
+    found = wrappings.DAEMON.match(rest)
     if found is None:
         return None
     return _take_identifier(rest, found, layers)
 
 
 def _bracket(rest: str, layers: _Layers) -> str | None:
-    if (found := _UPTIME.match(rest)) is not None:
+    if (found := wrappings.UPTIME.match(rest)) is not None:
         return _take_uptime(rest, found, layers)
     if (found := stamps.CTIME.match(rest)) is not None:
         layers.add("t", stamp=stamps.stamp_of(found.groupdict()))
@@ -157,28 +129,28 @@ def _bracket(rest: str, layers: _Layers) -> str | None:
         layers.is_done = True
         return rest if _daemon_rest is None else _daemon_rest
     if (found := stamps.ISO_IN_BRACKETS.match(rest)) is not None:
-        layers.add("i", stamp=layers.entry.stamp or stamps.stamp_of(found.groupdict()))
+        layers.add("i", stamp=layers.stamp or stamps.stamp_of(found.groupdict()))
         return rest[found.end() :].lstrip()
-    if (found := _RELATIVE.match(rest)) is not None:
+    if (found := wrappings.RELATIVE.match(rest)) is not None:
         layers.add("r")
         layers.is_done = True
         return rest[found.end() :]
-    if (found := _POD.match(rest)) is not None:
+    if (found := wrappings.POD.match(rest)) is not None:
         return rest[found.end() :]
     return None
 
 
 def _priority(rest: str, layers: _Layers) -> str | None:
-    if (found := _RFC5424.match(rest)) is not None:
+    if (found := wrappings.RFC5424.match(rest)) is not None:
         return _take_5424(rest, found, layers)
-    found = _PRI.match(rest)
-    if found is None or layers.entry.level is not None:
+    found = wrappings.PRI.match(rest)
+    if found is None or layers.level is not None:
         return None
     return _take_priority(rest, found, layers)
 
 
 def _digit(rest: str, layers: _Layers) -> str | None:
-    if (found := _CRI.match(rest)) is not None:
+    if (found := wrappings.CRI.match(rest)) is not None:
         date = stamps.ISO.match(found["when"])
         stamp = stamps.stamp_of(date.groupdict()) if date else None
         layers.add("c", stamp=stamp, partial=found["tag"] == "P")
@@ -194,61 +166,60 @@ def _digit(rest: str, layers: _Layers) -> str | None:
         layers.is_done = True
         _daemon_rest = _daemon(record.message, layers) if record.facility else None
         return record.message if _daemon_rest is None else _daemon_rest
-    if (found := _RFC5424.match(rest)) is not None:
+    if (found := wrappings.RFC5424.match(rest)) is not None:
         return _take_5424(rest, found, layers)
-    if (found := _LOGCAT.match(rest)) is not None:
+    if (found := wrappings.LOGCAT.match(rest)) is not None:
         name = found["ident"]
         layers.add("l", identifier="kernel" if name.lower() == "kernel" else name)
         layers.is_done = name.lower() != "kernel"
         return rest[found.end() :]
     if (found := stamps.SYSLOG.match(rest)) is not None:
         return _take_date(rest, found, layers)
-    found = _NUMBER.match(rest) if layers.entry.is_bare else None
+    found = wrappings.NUMBER.match(rest) if not layers.shape else None
     return rest[found.end() :].lstrip(" ") if found else None
 
 
 def _blank(rest: str, layers: _Layers) -> str | None:
-    if layers.entry.is_bare:
-        for pattern in (_NUMBER, _LESS_NUMBER):
+    if not layers.shape:
+        for pattern in (wrappings.NUMBER, wrappings.LESS_NUMBER):
             if (found := pattern.match(rest)) is not None:
                 return rest[found.end() :]
-    stripped = rest.lstrip()
-    return stripped or None
+    return rest.lstrip() or None if not layers.shape else None
 
 
 def _word(rest: str, layers: _Layers) -> str | None:
-    if (found := _LINUX.match(rest)) is not None:
+    if (found := wrappings.LINUX.match(rest)) is not None:
         layers.add("k", identifier="kernel")
         return rest[found.end() :]
     if (found := stamps.SYSLOG.match(rest)) is not None or (
         found := stamps.ISO.match(rest)
     ) is not None:
         return _take_date(rest, found, layers)
-    if (found := _DECODED.match(rest)) is not None:
+    if (found := wrappings.DECODED.match(rest)) is not None:
         number = facility_number(found["facility"])
         layers.add("x", facility=number)
         return rest[found.end() :]
-    if (found := _AUDIT.match(rest)) is not None:
+    if (found := wrappings.AUDIT.match(rest)) is not None:
         layers.add("a", identifier="audit")
         layers.is_done = True
         return rest[found.end() :]
-    if (found := _DAEMON.match(rest)) is not None:
+    if (found := wrappings.DAEMON.match(rest)) is not None:
         return _take_identifier(rest, found, layers)
-    if not layers.entry.is_bare:
+    if layers.shape:
         return None
-    for pattern in (_GREPPED, _COMPOSE, _CONSOLE):
+    for pattern in (wrappings.GREPPED, wrappings.COMPOSE, wrappings.CONSOLE):
         if (found := pattern.match(rest)) is not None:
             return rest[found.end() :]
     return None
 
 
 def _json(rest: str, layers: _Layers) -> str | None:
-    if layers.entry.shape.strip("ci"):
+    if layers.shape.strip("ci"):
         return None
     entry = journal.of_json(rest)
     if entry is None:
         return None
-    layers.entry = replace(entry, stamp=entry.stamp or layers.entry.stamp)
+    layers.take(entry)
     layers.is_done = entry.identifier is not None
     return entry.text
 
@@ -281,19 +252,17 @@ def _take_5424(rest: str, found: re.Match[str], layers: _Layers) -> str:
 
 def _take_date(rest: str, found: re.Match[str], layers: _Layers) -> str:
     """A date, and who speaks behind it: `host ident[pid]:`, a host alone, or nobody (dmesg)."""
-    entry = layers.entry
-    layers.add("d", stamp=entry.stamp or stamps.stamp_of(found.groupdict()))
+    layers.add("d", stamp=layers.stamp or stamps.stamp_of(found.groupdict()))
     after = rest[found.end() :]
-    iso = found.groupdict().get("iso")
     if after[:2] == ": ":
         return after[2:]
-    if (entry.facility is not None and entry.trust is Trust.TEXT) or (iso and "," in iso):
+    if (layers.facility is not None and layers.trust is Trust.TEXT) or wrappings.DMESG_ISO.match(rest):
         layers.is_done = True  # dmesg --time-format=iso: the message follows at once
         return after.removeprefix(" ")
-    if (host := _HOST_ONLY.match(after)) is not None:
+    if (host := wrappings.HOST_ONLY.match(after)) is not None:
         layers.add("h", host=host["host"])
         return after[host.end() :]
-    if (named := _HOST_IDENT.match(after)) is not None:
+    if (named := wrappings.HOST_IDENT.match(after)) is not None:
         layers.add("h", host=named["host"])
         return _named(after[named.end() :], named["ident"], named["ident_pid"], layers)
     return after.lstrip(" ") if after[:1] == " " else after

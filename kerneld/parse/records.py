@@ -25,16 +25,19 @@ class Records:
         self._fields: dict[str, object] | None = None
         self._binary: tuple[str, bytearray] | None = None
         self._partial: Entry | None = None
+        self._object: list[str] = []
         self._is_kmsg = False
 
     @property
     def is_inside(self) -> bool:
         """A record has begun and needs further lines."""
-        return self._fields is not None or self._partial is not None
+        return bool(self._fields is not None or self._partial or self._object)
 
     def feed(self, raw: bytes) -> Entry | None:
         if self._fields is not None or raw.startswith(b"__CURSOR="):
             return self._exported(raw)
+        if self._object or raw.strip() == b"{":
+            return self._indented(raw)
         if self._is_kmsg and raw.startswith(b" ") and _EXPORT_FIELD.fullmatch(raw[1:]):
             return None
         entry = unwrap(text_of(raw))
@@ -46,11 +49,27 @@ class Records:
         entry, self._partial = self._partial, None
         if self._fields is not None:
             entry = self._end_of_record()
+        if self._object:
+            entry = self._end_of_object()
         return entry
+
+    def _indented(self, raw: bytes) -> Entry | None:
+        """A JSON object over several lines, as `journalctl -o json-pretty` has it."""
+        text = text_of(raw[:MAX_FIELD_BYTES]).rstrip()
+        self._object.append(text)
+        opened = self._object[0]
+        closed = text.removesuffix(",") == f"{opened[:-1]}}}"
+        if closed or len(self._object) > MAX_FIELDS:
+            return self._end_of_object()
+        return None
+
+    def _end_of_object(self) -> Entry | None:
+        lines, self._object = self._object, []
+        return journal.of_lines(lines)
 
     def _whole(self, entry: Entry) -> Entry | None:
         first, self._partial = self._partial, None
-        if first is not None and first.shape == entry.shape:
+        if first is not None and first.shape[:1] == entry.shape[:1]:
             entry = replace(first, text=(first.text + entry.text)[:MAX_PARTIAL], partial=entry.partial)
         if entry.partial and len(entry.text) < MAX_PARTIAL:
             self._partial = entry

@@ -12,18 +12,19 @@ _WORD = r"[^\W\d_]{1,12}\.?"
 _MONTH = rf"(?P<month>\d{{1,2}}[月월]|{_WORD})"
 _ISO_MOMENT = (
     r"(?P<iso>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)"
-    r" ?(?P<offset>Z\b|[+-]\d\d:?\d\d|UTC\b|GMT\b)?"
+    r"(?: ?(?P<offset>Z\b|[+-]\d\d:?\d\d|UTC\b|GMT\b))?"
 )
 
-ISO = re.compile(rf"(?:{_WORD} )?{_ISO_MOMENT}(?: [A-Z][A-Za-z]{{1,4}}(?= ))?", re.ASCII)
+ISO = re.compile(rf"(?P<weekday>{_WORD} )?{_ISO_MOMENT}(?(weekday)(?: [A-Z+-][A-Z0-9]{{1,5}}(?= ))?)")
 """RFC 3339, journalctl's short-iso and short-full (`Wed 2024-08-20 17:38:27 CEST`), dmesg's iso"""
 
 ISO_IN_BRACKETS = re.compile(rf"\[{_ISO_MOMENT}\]", re.ASCII)
 """what serial consoles and terminal recorders put before each line"""
 
 SYSLOG = re.compile(
-    rf"(?:{_WORD},? +)??(?:{_MONTH} +(?P<day>\d{{1,2}})|(?P<day_first>\d{{1,2}})\.? {{1,2}}"
-    rf"(?P<month_last>{_WORD})),? +(?:(?P<year_first>\d{{4}}) +)?{_CLOCK}(?: (?P<year>\d{{4}})(?= ))?"
+    rf"(?:(?P<year_ahead>\d{{4}}) )?(?:{_WORD},? +)??"
+    rf"(?:{_MONTH} +(?P<day>\d{{1,2}})|(?P<day_first>\d{{1,2}})\.? {{1,2}}(?P<month_last>{_WORD})),? +"
+    rf"(?:(?P<year_first>\d{{4}}) +)?{_CLOCK}(?: (?P<year>\d{{4}})(?= ))?"
 )
 """RFC 3164 and journalctl's short; OpenWrt has the year behind the time, Cisco before it"""
 
@@ -75,7 +76,7 @@ def stamp_of(groups: dict[str, str | None]) -> Stamp:
         month=groups.get("month") or groups.get("month_last"),
         day=groups.get("day") or groups.get("day_first"),
         clock=groups.get("clock"),
-        year=groups.get("year") or groups.get("year_first"),
+        year=groups.get("year") or groups.get("year_first") or groups.get("year_ahead"),
     )
 
 

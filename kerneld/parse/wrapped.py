@@ -5,7 +5,6 @@ tells less. So is a file name that holds newlines, by which a crash could be mad
 """
 
 import re
-from collections.abc import Iterator
 
 from kerneld.parse import killers, oom_lines
 from kerneld.parse.fault_table import TABLE
@@ -17,6 +16,9 @@ MAX_NAME = 255 + len(" (deleted)")
 """NAME_MAX, and what d_path() adds"""
 MAX_PIECES = 6
 
+SEAM = 60
+"""characters before a break: a needle may be cut there, or the head of a message stand there whole"""
+
 NEEDLES = (
     "rocess ", "oom-kill", "segfault", "ip:", "unhandled ", "undefined instruction", "SIG",
     "fatal signal", "corrupt", "Xid (", "auid=", "lowmemorykiller", "dumped core", "Killed /",
@@ -24,20 +26,18 @@ NEEDLES = (
 )  # fmt: skip
 """of these each line that tells of a death has one"""
 
-_OOM = (
-    oom_lines.KILLED,
-    oom_lines.SUMMARY,
-    oom_lines.SCORED,
-    oom_lines.INVOKED,
-    oom_lines.TASK_IN,
-    oom_lines.GROUP,
-)
-_DAEMONS = (
-    killers.OOMD[0],
-    killers.EARLYOOM[0],
-    killers.EARLYOOM[1],
-    killers.EARLYOOM[3],
-    *killers.COREDUMP,
+_LINES = (
+    ("illed process ", oom_lines.KILLED),
+    ("oom-kill:", oom_lines.SUMMARY),
+    ("ill process ", oom_lines.SCORED),
+    ("invoked oom-k", oom_lines.INVOKED),
+    ("Task in ", oom_lines.TASK_IN),
+    ("Tasks in ", oom_lines.GROUP),
+    ("Killed /", killers.OOMD[0]),
+    *((" badness ", pattern) for pattern in killers.EARLYOOM[:2]),
+    ("ending ", killers.EARLYOOM[3]),
+    *(("Process ", pattern) for pattern in killers.COREDUMP),
+    *((row.needle, row.pattern) for row in TABLE),
 )
 _ROW = re.compile(r"\[ *[0-9]{1,10}\](?: +-?[0-9]{1,18}){6,12} [^ ].{0,14}")
 _TORN_NAME = re.compile(
@@ -57,16 +57,8 @@ def told(text: str) -> int:
     """How much a message tells by itself: 0 for one that is none of a death."""
     if len(text) > MAX_MESSAGE or not any(needle in text for needle in NEEDLES):
         return 1 if text.startswith("[") and _ROW.fullmatch(text) else 0
-    return max((_groups(found) for found in _matches(text)), default=0)
-
-
-def _matches(text: str) -> Iterator[re.Match[str]]:
-    for pattern in (*_OOM, *_DAEMONS):
-        if (found := pattern.fullmatch(text)) is not None:
-            yield found
-    for row in TABLE:
-        if row.needle in text and (found := row.pattern.fullmatch(text)) is not None:
-            yield found
+    matches = [pattern.fullmatch(text) for needle, pattern in _LINES if needle in text]
+    return max((_groups(found) for found in matches if found is not None), default=0)
 
 
 def _groups(found: re.Match[str]) -> int:
@@ -75,6 +67,8 @@ def _groups(found: re.Match[str]) -> int:
 
 def joined(pieces: list[str]) -> str | None:
     """The whole of the pieces, where it tells more than the first; blanks at a break may be lost."""
+    if not _may_tell(pieces):
+        return None
     least = told(pieces[0])
     best: str | None = None
     for joint in (" ", ""):
@@ -86,6 +80,18 @@ def joined(pieces: list[str]) -> str | None:
         if tells > least:
             least, best = tells, whole
     return best
+
+
+def _may_tell(pieces: list[str]) -> bool:
+    """The last piece or the break before it holds a needle, or the first is a row or begins a death.
+
+    Nearly all pairs of lines are none: this costs 2 µs, a look at the whole 30.
+    """
+    first, last = pieces[0], pieces[-1]
+    if is_begun(first) or first.startswith("["):
+        return True
+    near = f"{pieces[-2][-SEAM:]}{last}" if len(last) < MAX_MESSAGE else ""
+    return any(needle in near for needle in NEEDLES)
 
 
 def is_torn_name(text: str) -> bool:

@@ -12,6 +12,9 @@ WHOLE_BYTES = 1 << 20
 """so much of a log's beginning is parsed line by line: a paste, whose breaks may cut a needle"""
 BEFORE = 8
 """lines that are read before one with a needle: its neighbours tell whether it may be believed"""
+WHOLE_LINES = 8192
+LEAST_LINE = 16
+"""bytes: no line that tells of a death is shorter"""
 MAX_LINE = 1 << 16
 """bytes of a line that are kept: what Linux prints is shorter, a record of the journal, too"""
 MAX_RECORD = 1 << 16
@@ -86,10 +89,9 @@ class LogReader:
         """Whole lines."""
         position, end = 0, len(data)
         hits = self._hits.of(data)
-        whole = self._seen_bytes <= WHOLE_BYTES
         while position < end:
-            if not (whole or self._log.is_open):
-                hit = hits.after(position)
+            if not (self._is_beginning or self._log.is_open):
+                hit = self._hit(hits, data, position)
                 start = end if hit < 0 else self._start_of(data, hit, position)
                 if start > position:
                     yield from self._log.gap()
@@ -101,12 +103,27 @@ class LogReader:
             else:
                 hit = hits.after(position)
                 stop = data.find(b"\n", position) + 1
-            if -1 < hit < stop:
+            if -1 < hit < stop and stop - position > LEAST_LINE:
                 self._log.notice()
             for line in data[position : stop - 1].split(b"\n"):
                 yield from self._log.feed(line[:MAX_LINE], self._number)
                 self._number += 1
             position = stop
+
+    @property
+    def _is_beginning(self) -> bool:
+        return self._seen_bytes <= WHOLE_BYTES and self._number <= WHOLE_LINES
+
+    def _hit(self, hits: Hits, data: bytes, position: int) -> int:
+        """The next needle that stands in a line long enough to tell something, or -1."""
+        while (hit := hits.after(position)) >= 0:
+            start, position = (
+                data.rfind(b"\n", position - 1 if position else 0, hit) + 1,
+                data.find(b"\n", hit) + 1,
+            )
+            if position - start > LEAST_LINE:
+                return hit
+        return -1
 
     def _start_of(self, data: bytes, hit: int, least: int) -> int:
         """The first line that is read for a hit."""

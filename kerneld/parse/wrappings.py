@@ -1,0 +1,60 @@
+"""What logs, consoles, containers and pagers put around a message: a pattern each.
+
+Dates stand in kerneld.parse.stamps. Every pattern is bounded, so that no line is slow.
+"""
+
+import re
+
+ANSI = re.compile(
+    r"\x1b(?:\[[0-9;?]{0,20}[ -/]?[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|[()][A-Z0-9])"
+)
+QUOTE = re.compile(r"(?:[>|] ?){1,8}(?=\S)|`{1,3}(?=\S)")
+# grep -n, cat -n, nl; not the hours of a time, nor the year of a date
+NUMBER = re.compile(r" {0,12}[0-9]{1,9}(?:[:-](?![0-9]{2}[:.-])|\t)", re.ASCII)
+LESS_NUMBER = re.compile(
+    r" {1,8}[0-9]{1,7} {1,2}(?=\[ *[0-9]|<[0-9]|[0-9]{4}-[0-9]{2}-|[^\W\d_]{3} +[0-9]{1,2} [0-9]{2}:)"
+)
+GREPPED = re.compile(
+    r"[^\s:]{0,200}[./][^\s:]{0,200}:(?:[0-9]{1,9}:)?"
+    r"(?=\[ *[0-9]|<[0-9]{1,3}>|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]|[^\W\d_]{3} +[0-9]{1,2} [0-9]{2}:)"
+)
+UPTIME = re.compile(
+    r"\[ *(?P<uptime>[0-9]{1,10}\.[0-9]{6})(?: <[ +0-9.]{1,20}>)?\]"
+    r"(?:\[ *(?P<caller>[TC][0-9]{1,10})\])? ?"
+)
+RELATIVE = re.compile(r"\[(?: *[+<] *[0-9.]{1,20}>?|[^\W\d_]{3} ?[0-9]{1,2} [0-9]{2}:[0-9]{2})\] ")
+PRI = re.compile(r"<(?P<pri>[0-9]{1,3})>")
+RFC5424 = re.compile(
+    r"(?:<(?P<pri>[0-9]{1,3})>)?1 (?P<when>[0-9T:.Z+-]{19,35}) (?P<host>\S{1,255}) "
+    r"(?P<ident>\S{1,128}) (?P<procid>\S{1,128}) \S{1,128} "
+    r'(?:-|(?:\[(?>[^\]\\"]|\\.|"(?>[^"\\]|\\.)*")*\])+)(?: \ufeff?|$)'
+)
+DECODED = re.compile(
+    r"(?P<facility>kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|local[0-7]) *:"
+    r"(?:emerg|alert|crit|err|warn|notice|info|debug) *: ?"
+)
+IDENT = (
+    r"(?:[a-z][a-z0-9]{2,8}\.[a-z]{3,7} +)?(?P<ident>[^\s\[\]:\"'{}]{1,128})"
+    r"(?:\[(?P<ident_pid>[0-9]{1,10})\])?: ?"
+)
+HOST_IDENT = re.compile(rf" {{0,3}}(?:(?P<host>\S{{0,254}}[^\s:]) +)??{IDENT}")
+HOST_ONLY = re.compile(
+    r" {0,3}(?P<host>\S{0,254}[^\s:]) "
+    r"(?=\[ *[0-9]{1,10}\.[0-9]{6}\]|<[0-9]>\[|[0-9]{1,10},[0-9]{1,19},[0-9]{1,19},)"
+)
+MONOTONIC_HOST = re.compile(r"(?P<host>[^\s:]{1,255}) (?=kernel: )")
+LINUX = re.compile(r"(?:kern\.[a-z]{3,7} )?kernel: ?")
+AUDIT = re.compile(r"audit\[[0-9]{1,10}\]: ")
+DAEMON = re.compile(
+    r"(?P<ident>systemd-oomd|systemd-coredump|earlyoom|nohang(?:-[a-z]{1,20})?)"
+    r"(?:\[(?P<ident_pid>[0-9]{1,10})\])?: ?"
+)
+LOGCAT = re.compile(
+    r"(?:[0-9]{2}-[0-9]{2} )?[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3} +[0-9]{1,7} +[0-9]{1,7} "
+    r"[VDIWEF] (?P<ident>[^:]{1,40}?) *: "
+)
+CRI = re.compile(r"(?P<when>[0-9T:.Z+-]{19,40}) std(?:out|err) (?P<tag>[FP]) ")
+POD = re.compile(r"\[pod/[^\]\s]{1,400}\] ?")
+COMPOSE = re.compile(r"[a-z0-9][\w.-]{0,100} +\| (?=\S)", re.ASCII)
+CONSOLE = re.compile(r"[^\[\]]{0,60}(?:login: |[#$] )(?=\[ *[0-9]{1,10}\.[0-9]{6}\])")
+DMESG_ISO = re.compile(r"[0-9-]{10}T[0-9:]{8},[0-9]{6}[+-][0-9]{2}:[0-9]{2} ")
