@@ -71,7 +71,7 @@ def joined(pieces: list[str]) -> str | None:
         return None
     least = told(pieces[0])
     best: str | None = None
-    for joint in (" ", ""):
+    for joint in ("", " "):
         whole = pieces[0]
         for piece in pieces[1:]:
             piece = piece.lstrip()
@@ -85,9 +85,13 @@ def joined(pieces: list[str]) -> str | None:
 def _may_tell(pieces: list[str]) -> bool:
     """The last piece or the break before it holds a needle, or the first is a row or begins a death.
 
+    A piece that itself begins a message does not go on with another.
+
     Nearly all pairs of lines are none: this costs 2 µs, a look at the whole 30.
     """
     first, last = pieces[0], pieces[-1]
+    if _BEGUN.match(last) and not last.startswith("Killed"):
+        return False
     if is_begun(first) or first.startswith("["):
         return True
     near = f"{pieces[-2][-SEAM:]}{last}" if len(last) < MAX_MESSAGE else ""

@@ -8,7 +8,7 @@ import re
 ANSI = re.compile(
     r"\x1b(?:\[[0-9;?]{0,20}[ -/]?[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|[()][A-Z0-9])"
 )
-QUOTE = re.compile(r"(?:[>|] ?){1,8}(?=\S)|`{1,3}(?=\S)")
+QUOTE = re.compile(r"(?:[>|] ?){1,8}(?=\s{0,80}\S)|`{1,3}(?=\S)")
 # grep -n, cat -n, nl; not the hours of a time, nor the year of a date
 NUMBER = re.compile(r" {0,12}[0-9]{1,9}(?:[:-](?![0-9]{2}[:.-])|\t)", re.ASCII)
 LESS_NUMBER = re.compile(

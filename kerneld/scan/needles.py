@@ -31,6 +31,8 @@ NEEDLES = (
     b"illegal instruction (",  # powerpc
     b"bus error (",
     b"floating point exception (",
+    b"unknown signal (",
+    b"nohang",  # describes its victim many lines before it kills
 )
 
 Find = Callable[[bytes, int, int], int]

@@ -1,0 +1,91 @@
+"""What systemd-oomd, earlyoom, nohang and systemd-coredump log is told, under their own names only."""
+
+import pytest
+from test_prefixes import scan
+
+AT = "Nov 26 10:11:12 h "
+OOMD = (
+    "Killed /user.slice/a b.scope due to memory pressure for /user.slice being 64.15% > 50.00% "
+    "for > 20s with reclaim activity"
+)
+EARLY = 'sending SIGTERM to process 696 uid 1001 "a"b": badness 757, VmRSS 637 MiB'
+
+LINES = [
+    ("systemd-oomd[34]", OOMD, ("oomd", None, None, None)),
+    ("systemd-oomd[34]",
+     "Killed /a due to memory used (1) / total (2) and swap used (3) / total (4) being more than 9.00%",
+     ("oomd", None, None, None)),
+    ("earlyoom[5]", EARLY, ("earlyoom", 696, 'a"b', 15)),
+    ("earlyoom[5]", 'sending SIGKILL to process 696 uid 1 "x": oom_score 7, VmRSS 6 MiB, cmdline "x y"',
+     ("earlyoom", 696, "x", 9)),
+    ("earlyoom[5]", 'sending SIGTERM to process 696 "x": badness 757, VmRSS 637 MiB',
+     ("earlyoom", 696, "x", 15)),
+    ("earlyoom[5]", 'killing process 696 "x" with signal 15: badness 698, VmRSS 1 MiB',
+     ("earlyoom", 696, "x", 15)),
+    ("earlyoom", "Killing process 'x' with signal 9, pid: 696, badness: 538, VmRSS: 3160 MiB",
+     ("earlyoom", 696, "x", 9)),
+    ("systemd-coredump[7]", "Process 334 (a (b)) of user 0 dumped core.",
+     ("coredump", 334, "a (b)", None)),
+    ("systemd-coredump[7]", "[🡕] Process 334 (x) of user 0 dumped core.",
+     ("coredump", 334, "x", None)),
+    ("systemd-coredump[7]", "Process 334 (x) of user 1 terminated abnormally with signal 11/SEGV, pro",
+     ("coredump", 334, "x", 11)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("identifier", "line", "expected"), LINES, ids=lambda value: str(value)[:40])
+def test_a_daemon_s_words_count_under_its_own_name(
+    identifier: str, line: str, expected: tuple[str, int | None, str | None, int | None]
+) -> None:
+    [event] = scan(f"{AT}{identifier}: {line}\n")
+    assert (event.kind, event.pid, event.comm, event.signal) == expected
+    for other in ("python[9]", "kernel", "systemd[1]", "sudo"):
+        assert scan(f"{AT}{other}: {line}\n") == []
+    assert scan(f"{line}\n") == []
+
+
+def test_the_cgroup_that_systemd_oomd_killed_is_told() -> None:
+    [event] = scan(f"{AT}systemd-oomd[34]: {OOMD}\n")
+    assert event.cgroup == "/user.slice/a b.scope"
+    [cut] = scan(f"{AT}systemd-oomd[34]: Killed /user.slice/app-ve>\n")
+    assert (cut.kind, cut.cgroup) == ("oomd", None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Marked /a for killing due to memory pressure for /b being 1% > 0% for > 1s with reclaim",
+        "oomd attempting to kill 63 with KILL",
+        "Memory pressure for /a is 64.15% > 1.00% for > 30s with reclaim activity",
+    ],
+)
+def test_what_systemd_oomd_only_plans_is_no_kill(line: str) -> None:
+    assert scan(f"{AT}systemd-oomd[34]: {line}\n") == []
+
+
+def test_two_signals_to_one_process_are_one_death() -> None:
+    text = f"{AT}earlyoom[5]: {EARLY}\n{AT}earlyoom[5]: {EARLY.replace('TERM', 'KILL')}\n"
+    assert [event.pid for event in scan(text)] == [696]
+
+
+def test_earlyoom_s_own_output_is_known_by_its_status_lines() -> None:
+    text = f"mem avail:    19 of   950 MiB ( 2.10%)\nlow memory! at or below SIGTERM limits\n{EARLY}\n"
+    assert [event.pid for event in scan(text)] == [696]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("  PID:       6148, name: a, b, state: R (running), EUID: 1000, SID: 1 (init), lifetime: 2min",
+         "Implementing a corrective action:", "  Sending SIGKILL to the victim"),
+        ("  PID: 6148, Name: a, b, badness: 1004",
+         "  Send SIGKILL to the victim; total response time: 9 ms"),
+        ("  Name:      a, b", "  PID:       6148", "  UID:       1000",
+         "  Send SIGKILL to the victim; total response time: 9 ms"),
+    ],
+)  # fmt: skip
+def test_nohang_s_victim_is_put_together_from_its_lines(lines: tuple[str, ...]) -> None:
+    text = "".join(f"{AT}nohang-desktop[3]: {line}\n" for line in lines)
+    [event] = scan(text)
+    assert (event.kind, event.pid, event.comm, event.signal) == ("nohang", 6148, "a, b", 9)
+    assert event.uid in (None, 1000)

@@ -1,0 +1,248 @@
+"""Blocks of any size, in any place of a large log, give the same events; nothing hostile is slow."""
+
+import json
+import os
+import random
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_killers import LINES
+from test_prefixes import FORMS, JOURNAL, SIZES
+from wraps import ESCAPED, KERNEL, TEXT
+
+from kerneld.model.facts import LogEvent
+from kerneld.outputs.scan import KEYS, json_line, paragraph
+from kerneld.outputs.view import View
+from kerneld.parse.fault_table import TABLE
+from kerneld.scan import needles
+from kerneld.scan.reader import WHOLE_BYTES, LogReader
+
+CAPTURED = Path(__file__).parent.parent / "captured" / "kmsg"
+VIEW = View(datetime(2026, 11, 27, tzinfo=UTC), UTC, 80)
+FILLER = b"Nov 26 10:11:12 h app[7]: nothing of note happened here, as on every other day of it\n"
+SYSLOG_FILLER = FILLER * (WHOLE_BYTES // len(FILLER) + 10)
+
+
+def read(*blocks: bytes) -> list[LogEvent]:
+    reader = LogReader(zone=UTC, latest=VIEW.now)
+    return [event for block in blocks for event in reader.feed(block)] + [*reader.close()]
+
+
+def told(events: list[LogEvent]) -> list[dict[str, object]]:
+    return [event.model_dump(exclude={"line_number"}) for event in events]
+
+
+def kmsg(name: str) -> bytes:
+    """A captured file's records, without the lines that tell its origin."""
+    return b"".join(
+        line for line in (CAPTURED / name).read_bytes().splitlines(keepends=True) if line[:1] != b"#"
+    )
+
+
+def report() -> bytes:
+    rows = "".join(
+        f"[    1.{pid:06}] [{pid:7}]     0 {pid:5}    28151 {pid:5}   274432        0         0 p{pid}\n"
+        for pid in range(1, 500)
+    )
+    return (
+        "[    1.000000] py invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n"
+        "[    1.000000] CPU: 0 PID: 77 Comm: py Not tainted 6.1\n[    1.000000] 524288 pages RAM\n"
+        "[    1.000000] [  pid  ]   uid  tgid total_vm   rss pgtables_bytes swapents oom_score_adj name\n"
+        f"{rows}[    2.000000] Out of memory: Killed process 7 (p7) {SIZES}\n"
+    ).encode()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 60_000), min_size=1, max_size=12))
+def test_the_size_of_the_blocks_changes_nothing(sizes: list[int]) -> None:
+    log = report() + kmsg("segfault-6.18.txt") + report()
+    whole = read(log)
+    pieces, place = [], 0
+    while place < len(log):
+        size = sizes[len(pieces) % len(sizes)]
+        pieces.append(log[place : place + size])
+        place += size
+    assert read(*pieces) == whole
+    assert whole[0].pid == 7
+
+
+@pytest.mark.parametrize("name", sorted(file.name for file in CAPTURED.glob("*.txt")))
+def test_a_place_deep_in_a_large_log_changes_nothing(name: str) -> None:
+    log = kmsg(name)
+    filler = b"6,1,2,-;nothing of note\n" * 60_000
+    assert told(read(filler, log, filler)) == told(read(log))
+
+
+def test_a_report_deep_in_a_large_log_is_read_in_full() -> None:
+    [event] = read(SYSLOG_FILLER, report(), SYSLOG_FILLER)
+    assert [row.pid for row in event.top] == list(range(499, 489, -1))
+    assert (event.invoker_comm, event.invoker_pid) == ("py", 77)
+    assert event.totals is not None
+    assert event.totals.ram_kb == 2 << 20
+
+
+@pytest.mark.parametrize("name", [*TEXT, *KERNEL, *ESCAPED])
+def test_every_wrapping_is_read_deep_in_a_large_log(name: str) -> None:
+    form = {**TEXT, **KERNEL, **ESCAPED}[name].replace("{level}", "3")
+    line = form.replace("{}", f"Out of memory: Killed process 7 (py) {SIZES}") + "\n"
+    near = "".join(form.replace("{}", f"usb {n}: gone") + "\n" for n in range(20)).encode()
+    events = read(SYSLOG_FILLER, near, line.encode(), near, SYSLOG_FILLER)
+    assert [event.pid for event in events] == [7]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_journal_s_forms_are_read_deep_in_a_large_log(form: str) -> None:
+    write = FORMS[form]
+    other = write(JOURNAL | {"MESSAGE": "nothing of note"}) * 4000
+    events = read(other, write(JOURNAL), other)
+    assert [(event.pid, event.uptime_s, event.trust) for event in events] == [(7, 12.345678, "kernel")]
+
+
+def test_each_daemon_s_line_has_a_needle() -> None:
+    for identifier, line, expected in LINES:
+        text = f"Nov 26 10:11:12 h {identifier}: {line}\n".encode()
+        assert [event.kind for event in read(SYSLOG_FILLER, text, SYSLOG_FILLER)] == [expected[0]]
+
+
+def test_each_row_s_needle_is_found_by_one_of_the_reader_s() -> None:
+    for row in TABLE:
+        known = [n for n in needles.NEEDLES if n in row.needle.encode()]
+        literal = row.pattern.pattern.replace("\\", "").encode()
+        assert known or any(n in literal for n in needles.NEEDLES), row.needle
+
+
+@given(st.binary(max_size=300), st.sampled_from(needles.NEEDLES))
+def test_memmem_finds_what_bytes_find_finds(block: bytes, needle: bytes) -> None:
+    find = needles.finder(needle)
+    for data in (block, block + needle + block, needle * 2):
+        for start in (0, 1, len(data)):
+            assert find(data, start, needles.address_of(data)) == data.find(needle, start)
+
+
+# ---------------------------------------------------------------- hostile
+
+PIECES = [
+    b"Out of memory: Killed process ",
+    b" (py) total-vm:1kB",
+    b"oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=",
+    b",task_memcg=/a",
+    b",task=x,pid=7,uid=0",
+    b" invoked oom-killer: gfp_mask=0x0,",
+    b"x[1]: segfault at 0 ip 0",
+    b" sp 0 error 4 in x",
+    b"[1+2]",
+    b"[    1.000000] ",
+    b"Nov 26 10:11:12 h kernel: ",
+    b"<3>",
+    b"3,1,2,-;",
+    b'{"MESSAGE":"',
+    b'"}',
+    b"{\n",
+    b"__CURSOR=x\n",
+    b"MESSAGE\n",
+    b"\x08\0\0\0\0\0\0\0",
+    b"> ",
+    b"\n",
+    b"\r\n",
+    b"\x1b[31m",
+    b"\xff",
+    b"\0",
+    b"type=1326 audit(1:2): auid=",
+    b"NVRM: Xid (PCI:0): 79, ",
+    b"systemd-oomd[1]: Killed /",
+    b"sending SIGTERM to process 1 ",
+    b"2026-11-26T10:11:12Z stdout P ",
+    b"traps: x[1] trap int3 ip:1 ",
+    b"'",
+    b'"',
+    b"[ pid ]   uid  tgid total_vm      rss nr_ptes name\n",
+    b"[    1]     0     1   1   1   1 x\n",
+    b"1:",
+]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=8)), max_size=40))
+def test_no_bytes_raise_and_none_reaches_the_terminal(pieces: list[bytes]) -> None:
+    data = b"".join(pieces)
+    for event in read(data) + read(data[:50], data[50:]):
+        line = json_line(event)
+        assert line.isprintable() is False
+        assert line[:-1].isprintable() or not any(ord(c) < 32 for c in line[:-1])
+        assert list(json.loads(line)) == list(KEYS)
+        text = paragraph(event, VIEW, "x, line 1")
+        assert not any((ord(c) < 32 and c != "\n") or 0x7F <= ord(c) < 0xA0 for c in text)
+        assert all(len(each) <= 80 for each in text.splitlines())
+
+
+def repeated(piece: bytes) -> bytes:
+    return (piece * (1_000_000 // len(piece) + 1))[:1_000_000]
+
+
+SLOW = [
+    b"\n",
+    b"a\n",
+    b" ",
+    b"[",
+    b"> ",
+    b"1",
+    b"1:",
+    b'{"a":',
+    b'"',
+    b"\\",
+    b"'",
+    b"=,",
+    b"a ",
+    b"\x1b[",
+    b"\xff",
+    b"Xid (\n",
+    b"Killed process 1 (a) ",
+    b"a invoked oom-killer: ",
+    b"oom-kill:constraint=A,nodemask=,cpuset=",
+    b",task_memcg=/a",
+    b"x[1]: segfault at 0 ip 0 sp 0 error 4 in ",
+    b"Task in /a killed as a result of limit of ",
+    b"[    1.000000] ",
+    b"Nov 26 10:11:12 h kernel: ",
+    b"<3>",
+    b"Nov Nov ",
+    b"a.b:",
+    b"{\n",
+    b"__CURSOR=\n",
+    b"a[1]: segfault at 0 ip 0 sp 0 error 4 in x\n",
+    b"Out of memory: Killed process 1 (\n",
+    b'{\n"a":\n',
+]
+
+
+@pytest.mark.parametrize("piece", SLOW, ids=repr)
+def test_a_megabyte_of_anything_takes_less_than_its_share(piece: bytes) -> None:
+    """CPU time, with room for a slow machine; what grows with the square took minutes."""
+    data = repeated(piece)
+    started = time.process_time()
+    read(data)
+    assert time.process_time() - started < 3.0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_random_logs_for_ten_minutes() -> None:
+    """Each 100 kB of pieces, in random order: no exception, none slow."""
+    seed = int(os.environ.get("KERNELD_SEED", time.time_ns()))
+    source = random.Random(seed)
+    ends_at = time.monotonic() + float(os.environ.get("KERNELD_FUZZ_S", "600"))
+    while time.monotonic() < ends_at:
+        some = [
+            *source.choices(PIECES + SLOW, k=source.randint(1, 8)),
+            source.randbytes(source.randint(1, 30)),
+        ]
+        data = b"".join(source.choices(some, k=source.randint(1, 8000)))[:100_000]
+        started = time.process_time()
+        for event in read(data):
+            json_line(event)
+            paragraph(event, VIEW)
+        assert time.process_time() - started < 1.0, (seed, some)
