@@ -32,7 +32,18 @@ MAX_DOUBTED = 256
 """so many lines in a row: the log is written in another way from there on"""
 
 _OPEN_QUOTE = re.compile(r".*[ =(,:]'[^']*", re.DOTALL)
-_EARLYOOM_SAYS = re.compile(r"(?:[Ll]ow [Mm]emory!|mem avail:).*", re.DOTALL)
+_SAYS = {
+    "earlyoom": (re.compile(r"[Ll]ow [Mm]emory! [Aa]t or below |mem avail: |dryrun mode enabled"), 8),
+    "nohang": (
+        re.compile(
+            r"(?:=+ )?STARTING implement_corrective_action|Recheck memory levels\.\.\."
+            r"|Victim status \(found in "
+            r"|Process with highest badness |Implement(?:ing)? a corrective action:|TOP printed in "
+        ),
+        32,
+    ),
+}
+"""lines that only such a daemon writes, and how many behind one are taken for its own"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +66,8 @@ class AnyLog:
         self._since_prefix = DOUBT_BYTES
         self._wants = 0
         self._report_lines = 0
-        self._earlyoom_lines = 0
+        self._daemon: str | None = None
+        self._daemon_lines = 0
         self._moment: tuple[Stamp, datetime | None] | None = None
         self._shapes: deque[str] = deque(maxlen=NEIGHBOURS)
         self._doubted = 0
@@ -105,7 +117,7 @@ class AnyLog:
         events = self._release()
         for log in self._kernels.values():
             events += log.flush()
-        return self._fresh(events)
+        return self._fresh(events + self._killers.flush())
 
     def close(self) -> list[LogEvent]:
         """The log's end."""
@@ -113,7 +125,7 @@ class AnyLog:
         events = self._arrange(_Line(entry, 0, False)) if entry else []
         events += self._release()
         left = [event for log in self._kernels.values() for event in log.close()]
-        return events + self._fresh(left)
+        return events + self._fresh(left + self._killers.flush())
 
     # ------------------------------------------------------------ pieces of a message
 
@@ -143,8 +155,7 @@ class AnyLog:
         if line.entry.is_bare:
             return True
         a, b = first.entry, line.entry
-        same = (a.shape, a.uptime_s, a.stamp, a.host) == (b.shape, b.uptime_s, b.stamp, b.host)
-        return same and not a.escaped and a.is_linux and wrapped.is_torn_name(a.text)
+        return _is_one_record(a, b) and not a.escaped and a.is_linux and wrapped.is_torn_name(a.text)
 
     def _whole(self, pieces: list[str]) -> str | None:
         if sum(map(len, pieces)) > wrapped.MAX_MESSAGE:
@@ -202,8 +213,9 @@ class AnyLog:
             return self._linux(replace(entry, identifier=None), message.origin)
         if not entry.is_linux:
             return self._killers.feed(entry.identifier or "", message)
-        if entry.identifier is None and self._is_earlyoom(entry):
-            return self._killers.feed("earlyoom", message)
+        daemon = self._daemon_of(entry) if entry.identifier is None else None
+        if daemon is not None:
+            return self._killers.feed(daemon, message)
         return self._linux(entry, message.origin)
 
     def _linux(self, entry: Entry, origin: Origin) -> list[LogEvent]:
@@ -221,14 +233,15 @@ class AnyLog:
             origin=origin,
         )
 
-    def _is_earlyoom(self, entry: Entry) -> bool:
-        """earlyoom's own output has no identifier: its status lines stand around its kills."""
+    def _daemon_of(self, entry: Entry) -> str | None:
+        """The daemon whose own output this is: without an identifier its status lines tell."""
         if entry.uptime_s is not None or entry.level is not None:
-            return False
-        if _EARLYOOM_SAYS.fullmatch(entry.text):
-            self._earlyoom_lines = 8
-        self._earlyoom_lines -= 1
-        return self._earlyoom_lines > 0
+            return None
+        for daemon, (pattern, lines) in _SAYS.items():
+            if pattern.match(entry.text):
+                self._daemon, self._daemon_lines = daemon, lines
+        self._daemon_lines -= 1
+        return self._daemon if self._daemon_lines > 0 else None
 
     # ------------------------------------------------------------ what an event is given
 
@@ -262,13 +275,20 @@ class AnyLog:
         return fresh
 
 
+def _is_one_record(entry: Entry, other: Entry) -> bool:
+    """Two lines that may be one record: Linux's own clock says so, or the date where there is none."""
+    if (entry.shape, entry.host) != (other.shape, other.host):
+        return False
+    if entry.uptime_s is not None:
+        return entry.uptime_s == other.uptime_s
+    return entry.stamp is not None and entry.stamp == other.stamp
+
+
 def _lies_in_quotes(entry: Entry, last: Entry) -> bool:
     """It goes on with a quoted word of the line before: one record that Linux printed as two lines."""
     if not (entry.is_linux and last.is_linux) or entry.escaped:
         return False
-    if (entry.shape, entry.uptime_s, entry.stamp) != (last.shape, last.uptime_s, last.stamp):
-        return False
-    if entry.uptime_s is None and entry.stamp is None:
+    if not _is_one_record(entry, last):
         return False
     if last.text.count('"') % 2 == 0 and _OPEN_QUOTE.fullmatch(last.text) is None:
         return False

@@ -30,6 +30,15 @@ _ARM64_BUS = (
     r"(?:alignment fault|synchronous (?:external abort|parity error)[^,]{0,60}?|SP Alignment exception)"
 )
 
+_BY_SIGNAL = (
+    ("segfault", "11"),
+    ("bus_error", "7"),
+    ("invalid_opcode", "4"),
+    ("divide_error", "8"),
+    ("int3", "5"),
+    ("fatal_signal", "[0-9]{1,2}"),
+)
+
 INFO = frozenset({6})
 WARNING = frozenset({4})
 ERROR = frozenset({3})
@@ -151,12 +160,15 @@ TABLE: tuple[Row, ...] = (
         )
     ),
     # the same, to 4.19
-    _row(
-        "fatal_signal",
-        INFO | ERROR,
-        "]: unhandled signal ",
-        rf"{COMM}\[{_PID}\]: unhandled signal (?P<signal>[0-9]{{1,2}}) at (?P<fault_addr>{HEX}) "
-        rf"nip (?P<ip>{HEX}) lr {HEX} code {HEX}",
+    *(
+        _row(
+            kind,
+            INFO | ERROR,
+            "]: unhandled signal ",
+            rf"{COMM}\[{_PID}\]: unhandled signal (?P<signal>{number}) at (?P<fault_addr>{HEX}) "
+            rf"nip (?P<ip>{HEX}) lr {HEX} code {HEX}",
+        )
+        for kind, number in _BY_SIGNAL
     ),
     # arch/sparc/mm/fault_64.c show_signal_msg
     _row(
@@ -186,13 +198,23 @@ TABLE: tuple[Row, ...] = (
         torn=True,
     ),
     # arch/riscv/kernel/traps.c do_trap
+    *(
+        _row(
+            kind,
+            INFO,
+            "]: unhandled signal ",
+            rf"{COMM}\[{_PID}\]: unhandled signal (?P<signal>{number}) code {HEX} "
+            rf"at (?P<fault_addr>{HEX}){_IN_OBJECT}",
+            torn=True,
+        )
+        for kind, number in _BY_SIGNAL
+    ),
+    # arch/s390/mm/fault.c report_user_fault, arch/s390/kernel/traps.c; the process comes later
     _row(
-        "fatal_signal",
-        INFO,
-        "]: unhandled signal ",
-        rf"{COMM}\[{_PID}\]: unhandled signal (?P<signal>[0-9]{{1,2}}) code {HEX} "
-        rf"at (?P<fault_addr>{HEX}){_IN_OBJECT}",
-        torn=True,
+        "other",
+        ERROR | INFO | {1, 2},
+        "User process fault: interruption code ",
+        rf"User process fault: interruption code {HEX}(?: ilc:[0-9])?{_IN_OBJECT}",
     ),
     # arch/mips/mm/fault.c, arch/loongarch/mm/fault.c, without a pid
     _row(
@@ -202,7 +224,14 @@ TABLE: tuple[Row, ...] = (
         rf"do_page_fault\(\)(?: ?#[0-9])?: sending SIGSEGV to {COMM} "
         rf"for invalid (?:read access from|write access to)\s(?P<fault_addr>{HEX})",
     ),
-    # kernel/signal.c print_fatal_signal, with kernel.print-fatal-signals=1; comm from 6.x on
+    # kernel/signal.c print_fatal_signal, with kernel.print-fatal-signals=1: comm/pid to 3.8; none;
+    # exe and comm from 6.x on
+    _row(
+        "fatal_signal",
+        INFO | WARNING,
+        ": potentially unexpected fatal signal ",
+        rf"{COMM}/{_PID}: potentially unexpected fatal signal (?P<signal>[0-9]{{1,2}})\.",
+    ),
     _row(
         "fatal_signal",
         INFO,
@@ -272,7 +301,7 @@ TABLE: tuple[Row, ...] = (
 )
 
 
-_CUT = r".{0,400}?(?:>|…|\.{3})"
+_CUT = r"(?:.{0,400}?(?:>|…|\.{3})|.{0,60} in [^\[]{1,265})"
 _CUT_OBJECT = r"(?P<object>[^\[\]]{1,255}\[[0-9a-f,+]{0,60})"
 CUT_TABLE: tuple[Row, ...] = (
     # lines of an excerpt that a pager or a page cut: what stands whole before the cut counts

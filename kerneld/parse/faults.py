@@ -8,6 +8,16 @@ from kerneld.parse.fault_table import CUT_TABLE, OBJECT, TABLE, Row
 from kerneld.parse.kmsg_text import COMM, Message, shown
 
 _TORN_OBJECT = re.compile(rf" ?in {OBJECT}(?: likely on.{{0,60}})?", re.DOTALL)
+PATIENCE = 6
+"""lines of addresses stand between a fault and the line that names its process"""
+_NAMED_LATER = {
+    "potentially unexpected fatal signal ",
+    "User process fault: interruption code ",
+    ": unhandled page fault (",
+}
+_PID_LINE = re.compile(
+    rf"Pid: (?P<pid>[0-9]{{1,10}}), comm: +{COMM}(?: (?:Tainted: |Not tainted).*)?", re.DOTALL
+)
 _CPU_LINE = re.compile(
     rf"CPU: [0-9]+ (?:UID: [0-9]+ )?PID: (?P<pid>[0-9]{{1,10}}) Comm: {COMM}"
     r" +(?:Kdump: loaded )?(?:Tainted: |Not tainted).*",
@@ -17,15 +27,19 @@ _CPU_LINE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An event whose next line may say more: a torn-off object, or who a fatal signal hit."""
+    """An event whose next lines may say more: a torn-off object at once, who was hit soon after.
+
+    patience: further messages that may come before.
+    """
 
     event: LogEvent
+    patience: int = 0
 
     def joined(self, message: Message) -> LogEvent | None:
         """The event with what this message adds, None where the message is none of its own."""
-        if self.event.kind == "fatal_signal" and self.event.pid is None:
-            found = _CPU_LINE.fullmatch(message.text)
-            if found is None:
+        if self.event.pid is None:
+            found = _CPU_LINE.fullmatch(message.text) or _PID_LINE.fullmatch(message.text)
+            if found is None or self.event.comm not in (None, message.name(found["comm"])):
                 return None
             who = {"pid": int(found["pid"]), "comm": message.name(found["comm"])}
             return self.event.model_copy(update=who)
@@ -62,10 +76,9 @@ def _event(row: Row, groups: dict[str, str | None], message: Message) -> LogEven
         else:
             fields[name] = int(text)
     event = message.event(fields)
-    unfinished = row.may_continue and event.object is None
-    if unfinished or (event.kind == "fatal_signal" and event.pid is None):
-        return Unfinished(event)
-    return event
+    if event.pid is None and row.needle in _NAMED_LATER:
+        return Unfinished(event, PATIENCE)
+    return Unfinished(event) if row.may_continue and event.object is None else event
 
 
 def _audit_name(text: str, message: Message) -> str | None:

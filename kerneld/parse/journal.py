@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from kerneld.model.vocabulary import Trust
 from kerneld.parse import stamps
-from kerneld.parse.entry import Entry
+from kerneld.parse.entry import Entry, facility_number
 from kerneld.parse.procfs import text_of
 from kerneld.parse.stamps import Stamp
 
@@ -57,12 +57,31 @@ def of_fields(record: Mapping[str, object]) -> Entry | None:
         return None
     if "__REALTIME_TIMESTAMP" in record or "_TRANSPORT" in record or "SYSLOG_IDENTIFIER" in record:
         return _of_journal(record, message)
+    if "pri" in record:
+        return _of_dmesg(record, message)
     when = next((record[key] for key in _TIME_KEYS if isinstance(record.get(key), str)), None)
     date = stamps.ISO.match(str(when)) if when else None
     return Entry(
         _inner(message), shape="j", stamp=stamps.stamp_of(date.groupdict()) if date else None,
         partial="log" in record and not message.endswith("\n"),
     )  # fmt: skip
+
+
+def _of_dmesg(record: Mapping[str, object], message: str) -> Entry:
+    """util-linux's `dmesg --json`: priority and time as numbers, or decoded (-x, -T)."""
+    priority, uptime = record["pri"], record.get("time")
+    known = type(priority) is int
+    name = record.get("fac")
+    date = stamps.ISO.match(uptime) if isinstance(uptime, str) else None
+    return Entry(
+        message,
+        shape="jp" if known else "jx",
+        stamp=stamps.stamp_of(date.groupdict()) if date else None,
+        uptime_s=float(uptime) if isinstance(uptime, int | float) else None,
+        level=int(str(priority)) & 7 if known else None,
+        facility=int(str(priority)) >> 3 if known else facility_number(str(name)) if name else None,
+        trust=Trust.KERNEL if known else Trust.TEXT,
+    )
 
 
 def _of_member(found: re.Match[str]) -> Entry | None:

@@ -89,12 +89,31 @@ class Killers:
     """Messages of daemons, one at a time, to events. One death is told once by each daemon."""
 
     _victim: dict[str, object] = field(default_factory=dict)
+    _rehearsed: list[LogEvent] = field(default_factory=list)
     _told: dict[tuple[str, int], None] = field(default_factory=dict)
 
     def feed(self, identifier: str, message: Message) -> list[LogEvent]:
         """identifier: the name that the message was logged under."""
         if identifier.startswith("nohang"):
             return self._nohang(message)
+        if identifier == "earlyoom":
+            return self._earlyoom(message)
+        return self._by_rows(identifier, message)
+
+    def flush(self) -> list[LogEvent]:
+        """The kill that waited for the line that might call it a rehearsal."""
+        waiting, self._rehearsed = self._rehearsed, []
+        return waiting
+
+    def _earlyoom(self, message: Message) -> list[LogEvent]:
+        """With --dryrun it says so in the line behind the kill that it did not do."""
+        if message.text.startswith("dryrun"):
+            self._rehearsed = []
+            return []
+        told, self._rehearsed = self._rehearsed, self._by_rows("earlyoom", message)
+        return told
+
+    def _by_rows(self, identifier: str, message: Message) -> list[LogEvent]:
         kind, patterns = _ROWS.get(identifier, ("", ()))
         for pattern in patterns:
             found = pattern.fullmatch(message.text)

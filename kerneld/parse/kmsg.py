@@ -5,7 +5,7 @@ known; a record is one message, whatever its text holds. Text without levels is 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kerneld.model.facts import LogEvent
 from kerneld.model.vocabulary import Trust
@@ -115,15 +115,21 @@ class KernelLog:
         if facility not in (0, None) or (unknown and self._trust is Trust.KERNEL):
             return []
         said = Message(message, level, origin, self._trust, self._is_escaped, self._is_excerpt)
-        if self._unfinished and (joined := self._unfinished.joined(said)) is not None:
-            self._unfinished = None
-            return [joined]
-        events = self.flush()
+        waiting, events = self._unfinished, []
+        if waiting is not None:
+            if (joined := waiting.joined(said)) is not None:
+                self._unfinished = None
+                return [joined]
+            if waiting.patience and parse_fault(said) is None:
+                self._unfinished = replace(waiting, patience=waiting.patience - 1)
+            else:
+                events = self.flush()
         of_report = self._report(caller).feed(said)
         if of_report is not None:
             return events + of_report
         fault = parse_fault(said)
         if isinstance(fault, Unfinished):
+            events += self.flush()
             self._unfinished = fault
         elif fault is not None:
             events.append(fault)

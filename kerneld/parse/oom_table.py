@@ -15,6 +15,16 @@ MAX_ROWS = 32_768
 # rss_anon, rss_file and rss_shmem from 6.8; "cpu oom_adj" in 2.6
 _HEAD = re.compile(r"\[ *pid *\] +uid +tgid +total_vm +rss +(?P<more>[a-z_ ]{1,120} )?name *")
 _NUMBER = r" +-?[0-9]{1,18}"
+_HEADLESS = re.compile(
+    rf"\[ *[0-9]{{1,10}}\](?P<numbers>(?:{_NUMBER}){{6,10}}) [^ 0-9-].{{0,60}}", re.DOTALL
+)
+_FIRST = ("uid", "tgid", "total_vm", "rss")
+_COLUMNS = {
+    6: (*_FIRST, "cpu", "oom_adj"),
+    7: (*_FIRST, "pgtables", "swapents", "oom_score_adj"),
+    8: (*_FIRST, "nr_ptes", "nr_pmds", "swapents", "oom_score_adj"),
+    10: (*_FIRST, "rss_anon", "rss_file", "rss_shmem", "pgtables", "swapents", "oom_score_adj"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +50,10 @@ class TaskTable:
         """Whether the message is part of the table."""
         head = _HEAD.fullmatch(message.text)
         if head is not None:
-            self._columns = ("uid", "tgid", "total_vm", "rss", *(head["more"] or "").split())
-            numbers = f"(?P<numbers>(?:{_NUMBER}){{{len(self._columns)}}})"
-            self._row = re.compile(rf"\[ *[0-9]{{1,10}}\]{numbers} {COMM} *", re.DOTALL)
+            self._use((*_FIRST, *(head["more"] or "").split()))
             return True
+        if self._row is None and message.is_excerpt:
+            self._guess(message.text)
         found = self._row.fullmatch(message.text) if self._row else None
         if found is None or len(self.tasks) >= MAX_ROWS:
             return False
@@ -58,6 +68,19 @@ class TaskTable:
             )
         )
         return True
+
+    def _guess(self, text: str) -> None:
+        """The columns of a table whose head is missing, by their number; a name that begins with a
+        digit would count as one, so none such is taken for the first row."""
+        found = _HEADLESS.fullmatch(text)
+        columns = _COLUMNS.get(len(found["numbers"].split())) if found else None
+        if columns is not None:
+            self._use(columns)
+
+    def _use(self, columns: tuple[str, ...]) -> None:
+        self._columns = columns
+        numbers = f"(?P<numbers>(?:{_NUMBER}){{{len(columns)}}})"
+        self._row = re.compile(rf"\[ *[0-9]{{1,10}}\]{numbers} {COMM} *", re.DOTALL)
 
     def largest(self, page_kb: int) -> tuple[TaskRow, ...]:
         biggest = heapq.nlargest(TOP_ROWS, self.tasks, key=lambda task: task.rss_pages)

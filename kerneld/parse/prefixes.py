@@ -88,6 +88,9 @@ def _next(rest: str, layers: _Layers) -> str | None:
     if first in (">", "|", "`") and not layers.shape:
         found = wrappings.QUOTE.match(rest)
         return rest[found.end() :].rstrip("`") if found else None
+    if first in ("#", ";", "*", "-", "/") and not layers.shape:
+        found = wrappings.BULLET.match(rest) or wrappings.GREPPED.match(rest)
+        return rest[found.end() :] if found else None
     return _word(rest, layers)
 
 
@@ -135,8 +138,11 @@ def _bracket(rest: str, layers: _Layers) -> str | None:
         layers.add("r")
         layers.is_done = True
         return rest[found.end() :]
-    if (found := wrappings.POD.match(rest)) is not None:
-        return rest[found.end() :]
+    for pattern in (wrappings.POD, wrappings.CONSOLE):
+        if (found := pattern.match(rest)) is not None:
+            rest = rest[found.end() :]
+            torn = wrappings.OVERWRITTEN.match(rest)
+            return rest if torn is None else _take_uptime(rest, torn, layers)
     return None
 
 
@@ -225,7 +231,7 @@ def _json(rest: str, layers: _Layers) -> str | None:
 
 
 def _take_uptime(rest: str, found: re.Match[str], layers: _Layers) -> str:
-    layers.add("u", uptime_s=float(found["uptime"]), caller=found["caller"])
+    layers.add("u", uptime_s=float(found["uptime"]), caller=found.groupdict().get("caller"))
     return rest[found.end() :]
 
 

@@ -15,6 +15,7 @@ MAX_FIELD_BYTES = 1 << 16
 MAX_PARTIAL = 16_384
 
 _EXPORT_FIELD = re.compile(rb"([A-Z_][A-Z0-9_]{0,63})=(.*)", re.DOTALL)
+_OPENED = re.compile(r"\s*(?:\}\s*,\s*)?\{")
 _BINARY_FIELD = re.compile(rb"[A-Z_][A-Z0-9_]{0,63}")
 
 
@@ -56,10 +57,13 @@ class Records:
     def _indented(self, raw: bytes) -> Entry | None:
         """A JSON object over several lines, as `journalctl -o json-pretty` has it."""
         text = text_of(raw[:MAX_FIELD_BYTES]).rstrip()
+        if _OPENED.fullmatch(text):
+            # the next of a list, or one inside: the innermost objects are the records
+            entry = self._end_of_object() if "}" in text else None
+            self._object = [text.rpartition("{")[0].replace("}", " ").replace(",", " ") + "{"]
+            return entry
         self._object.append(text)
-        opened = self._object[0]
-        closed = text.removesuffix(",") == f"{opened[:-1]}}}"
-        if closed or len(self._object) > MAX_FIELDS:
+        if text.strip().removesuffix(",") == "}" or len(self._object) > MAX_FIELDS:
             return self._end_of_object()
         return None
 

@@ -69,7 +69,7 @@ def joined(pieces: list[str]) -> str | None:
     """The whole of the pieces, where it tells more than the first; blanks at a break may be lost."""
     if not _may_tell(pieces):
         return None
-    least = told(pieces[0])
+    least = max(told(pieces[0]), told(pieces[-1]))
     best: str | None = None
     for joint in ("", " "):
         whole = pieces[0]

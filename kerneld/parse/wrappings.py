@@ -8,8 +8,13 @@ import re
 ANSI = re.compile(
     r"\x1b(?:\[[0-9;?]{0,20}[ -/]?[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|[()][A-Z0-9])"
 )
-QUOTE = re.compile(r"(?:[>|] ?){1,8}(?=\s{0,80}\S)|`{1,3}(?=\S)")
+QUOTE = re.compile(r"(?:[>|] ?){1,8}(?=\s{0,80}\S|$)|`{1,3}(?=\S)")
 # grep -n, cat -n, nl; not the hours of a time, nor the year of a date
+# a bullet, a comment, or Linux's own word that lines are missing, before what has a wrapping
+BULLET = re.compile(
+    r"(?:[#;*-]{1,3}|//) {1,4}(?=\[ *[0-9]|<[0-9]|[0-9]{4}-[0-9]{2}-|[^\W\d_]{3} +[0-9]{1,2} [0-9]{2}:)"
+    r"|\*\* [0-9]{1,9} printk messages dropped \*\* *(?=\[ *[0-9])"
+)
 NUMBER = re.compile(r" {0,12}[0-9]{1,9}(?:[:-](?![0-9]{2}[:.-])|\t)", re.ASCII)
 LESS_NUMBER = re.compile(
     r" {1,8}[0-9]{1,7} {1,2}(?=\[ *[0-9]|<[0-9]|[0-9]{4}-[0-9]{2}-|[^\W\d_]{3} +[0-9]{1,2} [0-9]{2}:)"
@@ -19,8 +24,8 @@ GREPPED = re.compile(
     r"(?=\[ *[0-9]|<[0-9]{1,3}>|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]|[^\W\d_]{3} +[0-9]{1,2} [0-9]{2}:)"
 )
 UPTIME = re.compile(
-    r"\[ *(?P<uptime>[0-9]{1,10}\.[0-9]{6})(?: <[ +0-9.]{1,20}>)?\]"
-    r"(?:\[ *(?P<caller>[TC][0-9]{1,10})\])? ?"
+    r"\[ *(?P<uptime>[0-9]{1,10}\.[0-9]{6})(?:@[0-9]{1,3})?(?: <[ +0-9.]{1,20}>)?\]"
+    r"(?: ?\[ *(?P<caller>[TC][0-9]{1,10})\])? ?"
 )
 RELATIVE = re.compile(r"\[(?: *[+<] *[0-9.]{1,20}>?|[^\W\d_]{3} ?[0-9]{1,2} [0-9]{2}:[0-9]{2})\] ")
 PRI = re.compile(r"<(?P<pri>[0-9]{1,3})>")
@@ -45,9 +50,11 @@ HOST_ONLY = re.compile(
 MONOTONIC_HOST = re.compile(r"(?P<host>[^\s:]{1,255}) (?=kernel: )")
 LINUX = re.compile(r"(?:kern\.[a-z]{3,7} )?kernel: ?")
 AUDIT = re.compile(r"audit\[[0-9]{1,10}\]: ")
+# Linux's own lines of such a daemon's crash begin the same
 DAEMON = re.compile(
     r"(?P<ident>systemd-oomd|systemd-coredump|earlyoom|nohang(?:-[a-z]{1,20})?)"
     r"(?:\[(?P<ident_pid>[0-9]{1,10})\])?: ?"
+    r"(?!segfault |unhandled |undefined |bus error |illegal |floating |unknown signal )"
 )
 LOGCAT = re.compile(
     r"(?:[0-9]{2}-[0-9]{2} )?[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3} +[0-9]{1,7} +[0-9]{1,7} "
@@ -56,5 +63,10 @@ LOGCAT = re.compile(
 CRI = re.compile(r"(?P<when>[0-9T:.Z+-]{19,40}) std(?:out|err) (?P<tag>[FP]) ")
 POD = re.compile(r"\[pod/[^\]\s]{1,400}\] ?")
 COMPOSE = re.compile(r"[a-z0-9][\w.-]{0,100} +\| (?=\S)", re.ASCII)
-CONSOLE = re.compile(r"[^\[\]]{0,60}(?:login: |[#$] )(?=\[ *[0-9]{1,10}\.[0-9]{6}\])")
+# a prompt that stood on the console, or a line of systemd's that Linux wrote over
+CONSOLE = re.compile(
+    r"[^\[\]]{0,60}(?:login: |[#$] )(?=\[ *[0-9]{1,10}\.[0-9]{6}\])"
+    r"|\[(?:  OK  |FAILED|DEPEND|[ *]{6})\] .{0,80}? (?=\[? *[0-9]{1,10}\.[0-9]{6}\] )"
+)
+OVERWRITTEN = re.compile(r" *(?P<uptime>[0-9]{1,10}\.[0-9]{6})\] ")
 DMESG_ISO = re.compile(r"[0-9-]{10}T[0-9:]{8},[0-9]{6}[+-][0-9]{2}:[0-9]{2} ")

@@ -60,7 +60,7 @@ def test_what_imitates_a_kill_is_not_believed(
     ("lines", "expected"),
     [
         ((f"{AT}{TORN}>", f"{LATER}{KILL}"), [("segfault", 1), ("oom_global", 4242)]),
-        ((f"{AT}{TORN}", f"{LATER}{KILL}"), [("oom_global", 4242)]),
+        ((f"{AT}{TORN}", f"{LATER}{KILL}"), [("segfault", 1), ("oom_global", 4242)]),
         ((f'{AT}say "hi', f"{LATER}{KILL}"), [("oom_global", 4242)]),
         (
             (f'{AT}a"b invoked oom-killer: gfp_mask=0x0, order=0', f"{SAME}{KILL}"),

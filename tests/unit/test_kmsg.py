@@ -311,7 +311,7 @@ OLD = f"Killed process 8 (c) {SIZES.partition(', UID')[0]}"
         (["x[9]: unhandled exception: DABT (lower EL), ESR 0x0000000092000004, level 0 "
           "translation fault in l.so[1,2+3]"], ("segfault", 9, "x")),
         (["x[9]: undefined instruction: pc=0000007f939a0700"], ("invalid_opcode", 9, "x")),
-        (["x[9]: unhandled signal 11 code 0x1 at 0x0000000000 in l[1+2]"], ("fatal_signal", 9, "x")),
+        (["x[9]: unhandled signal 11 code 0x1 at 0x0000000000 in l[1+2]"], ("segfault", 9, "x")),
         (["do_page_fault(): sending SIGSEGV to x for invalid read access from 772c6320"],
          ("segfault", None, "x")),
         (["x[9] general protection ip:1 sp:2 error:0 in l[1+2]"], ("gpf", 9, "x")),
