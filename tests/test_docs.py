@@ -103,6 +103,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hour_ago = datetime.now(UTC) - timedelta(hours=1)
         for end in (segfault(), full()):
             store.save_all([(end.model_copy(update={"died_at": hour_ago}), None)])
+    captured = ROOT / "tests" / "captured" / "kmsg"
+    records = [
+        line
+        for name in ("oom-memcg-v1-6.18.txt", "segfault-6.18.txt")
+        for line in (captured / name).read_text().splitlines(keepends=True)
+        if not line.startswith("#")
+    ]
+    (folder / "kern.log").write_text("".join(records))
     return folder
 
 
@@ -116,6 +124,13 @@ def test_a_command_of_the_readme_runs(line: str, home: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=environ, cwd=home)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+def test_the_log_that_the_readme_reads_is_told_as_it_shows(home: Path) -> None:
+    argv = [sys.executable, "-m", "kerneld", "scan", "kern.log"]
+    environ = os.environ | {"COLUMNS": "80"}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=environ, cwd=home)
+    assert done.stdout == blocks("text")[1]
 
 
 def test_there_are_commands_to_run() -> None:

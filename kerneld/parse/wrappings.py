@@ -53,8 +53,8 @@ AUDIT = re.compile(r"audit\[[0-9]{1,10}\]: ")
 # Linux's own lines of such a daemon's crash begin the same
 DAEMON = re.compile(
     r"(?P<ident>systemd-oomd|systemd-coredump|earlyoom|nohang(?:-[a-z]{1,20})?)"
-    r"(?:\[(?P<ident_pid>[0-9]{1,10})\])?: ?"
-    r"(?!segfault |unhandled |undefined |bus error |illegal |floating |unknown signal )"
+    r"(?:\[(?P<ident_pid>[0-9]{1,10})\])?:"
+    r"(?! (?:segfault|unhandled|undefined|bus error|illegal|floating|unknown signal) ) ?"
 )
 LOGCAT = re.compile(
     r"(?:[0-9]{2}-[0-9]{2} )?[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3} +[0-9]{1,7} +[0-9]{1,7} "

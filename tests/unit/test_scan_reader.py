@@ -45,13 +45,13 @@ def kmsg(name: str) -> bytes:
 
 def report() -> bytes:
     rows = "".join(
-        f"[    1.{pid:06}] [{pid:7}]     0 {pid:5}    28151 {pid:5}   274432        0         0 p{pid}\n"
+        f"[    1.{pid:06}] [{pid:7}]     0 {pid:5}    28151 {pid:5}   274432      0       0 p{pid}\n"
         for pid in range(1, 500)
     )
     return (
         "[    1.000000] py invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n"
         "[    1.000000] CPU: 0 PID: 77 Comm: py Not tainted 6.1\n[    1.000000] 524288 pages RAM\n"
-        "[    1.000000] [  pid  ]   uid  tgid total_vm   rss pgtables_bytes swapents oom_score_adj name\n"
+        "[    1.000000] [  pid  ]   uid  tgid total_vm rss pgtables_bytes swapents oom_score_adj name\n"
         f"{rows}[    2.000000] Out of memory: Killed process 7 (p7) {SIZES}\n"
     ).encode()
 
