@@ -21,7 +21,7 @@ from kerneld.parse.stamps import Stamp, moment_of
 
 DOUBT_BYTES = 4096
 """how far behind a line with a prefix one without is not believed: a record has at most 2048 bytes"""
-AFTERMATH = 64
+AFTERMATH = 24
 """lines that are read behind one that tells something"""
 MAX_REPORT_LINES = 100_000
 """lines of an open OOM report: 32,768 tasks, and what other programs log meanwhile"""

@@ -6,6 +6,7 @@ looked for by libc's memmem: 14 needles went through 32 MiB of syslog at 390 MB/
 """
 
 import ctypes
+import re
 from collections.abc import Callable
 
 NEEDLES = (
@@ -34,6 +35,15 @@ NEEDLES = (
     b"unknown signal (",
     b"nohang",  # describes its victim many lines before it kills
 )
+
+TELLING = re.compile(
+    rb"(?:illed|ill|illing) process |to process [0-9]|rocess [0-9]+ \(|User process fault"
+    rb"|oom-kill(?:er)?:|total_vm +rss|segfault (?:at |\()| ip:[0-9a-f(]|\]: unhandled |: unhandled page fault"
+    rb"|undefined instruction: pc=|fatal signal [0-9]|[Ss]end(?:ing)? (?:the )?SIG|memory corruption"
+    rb"|unmap corrupted|Xid \(|type=1326|type=1701|SECCOMP auid|ANOM_ABEND|lowmemorykiller|Killed /"
+    rb"|bad frame in |nohang|(?:illegal instruction|bus error|floating point exception|unknown signal) \("
+)
+"""what a line with a needle must hold to be parsed: some needles stand in other lines, too"""
 
 Find = Callable[[bytes, int, int], int]
 

@@ -6,22 +6,32 @@ from datetime import datetime, tzinfo
 
 from kerneld.model.facts import LogEvent
 from kerneld.parse.anylog import AnyLog
-from kerneld.scan.needles import Hits, finders
+from kerneld.scan.needles import TELLING, Hits, finders
 
 WHOLE_BYTES = 1 << 20
 """so much of a log's beginning is parsed line by line: a paste, whose breaks may cut a needle"""
-BEFORE = 8
+BEFORE = 24
 """lines that are read before one with a needle: its neighbours tell whether it may be believed"""
 WHOLE_LINES = 8192
 LEAST_LINE = 16
 """bytes: no line that tells of a death is shorter"""
 MAX_LINE = 1 << 16
 """bytes of a line that are kept: what Linux prints is shorter, a record of the journal, too"""
+NEIGHBOUR_BYTES = 4096
+"""bytes of each of the lines that are kept for the next block"""
 MAX_RECORD = 1 << 16
 """bytes of a record of several lines"""
 
 _SEPARATORS = ((re.compile(rb"__(?:CURSOR|REALTIME_TIMESTAMP)=", re.MULTILINE), b"\n\n"),)
 _PRETTY = re.compile(rb"\s*\[?\s*\{\s*\n\s*\"")
+
+
+def _tells(data: bytes, start: int, stop: int) -> bool:
+    """A line with a needle is worth parsing."""
+    return (
+        stop - start > LEAST_LINE
+        and TELLING.search(data, start, min(stop, start + MAX_LINE)) is not None
+    )
 
 
 class LogReader:
@@ -103,12 +113,18 @@ class LogReader:
             else:
                 hit = hits.after(position)
                 stop = data.find(b"\n", position) + 1
-            if -1 < hit < stop and stop - position > LEAST_LINE:
+            telling = -1 < hit < stop and _tells(data, data.rfind(b"\n", position, hit) + 1, stop)
+            *before, last = data[position : stop - 1].split(b"\n")
+            for line in before:
+                yield from self._feed(line)
+            if telling:
                 self._log.notice()
-            for line in data[position : stop - 1].split(b"\n"):
-                yield from self._log.feed(line[:MAX_LINE], self._number)
-                self._number += 1
+            yield from self._feed(last)
             position = stop
+
+    def _feed(self, line: bytes) -> list[LogEvent]:
+        number, self._number = self._number, self._number + 1
+        return self._log.feed(line[:MAX_LINE], number)
 
     @property
     def _is_beginning(self) -> bool:
@@ -117,11 +133,9 @@ class LogReader:
     def _hit(self, hits: Hits, data: bytes, position: int) -> int:
         """The next needle that stands in a line long enough to tell something, or -1."""
         while (hit := hits.after(position)) >= 0:
-            start, position = (
-                data.rfind(b"\n", position - 1 if position else 0, hit) + 1,
-                data.find(b"\n", hit) + 1,
-            )
-            if position - start > LEAST_LINE:
+            start = data.rfind(b"\n", max(0, hit - MAX_LINE), hit) + 1
+            position = data.find(b"\n", hit) + 1
+            if _tells(data, start, position):
                 return hit
         return -1
 
@@ -145,7 +159,7 @@ class LogReader:
             return end if found <= 0 else found + self._separator.count(b"\n")
         place = end - 1
         for _ in range(BEFORE):
-            found = data.rfind(b"\n", max(0, place - MAX_RECORD // BEFORE), place)
+            found = data.rfind(b"\n", max(0, place - NEIGHBOUR_BYTES), place)
             if found < 0:
                 break
             place = found

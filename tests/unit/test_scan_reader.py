@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logs import cases
 from test_killers import LINES
+from test_logs import NAMED, folders
 from test_prefixes import FORMS, JOURNAL, SIZES
 from wraps import ESCAPED, KERNEL, TEXT
 
@@ -106,6 +108,20 @@ def test_each_daemon_s_line_has_a_needle() -> None:
     for identifier, line, expected in LINES:
         text = f"Nov 26 10:11:12 h {identifier}: {line}\n".encode()
         assert [event.kind for event in read(SYSLOG_FILLER, text, SYSLOG_FILLER)] == [expected[0]]
+
+
+@pytest.mark.skipif(not NAMED, reason="KERNELD_LOGS is not set")
+def test_each_real_log_is_read_the_same_deep_in_a_large_one() -> None:
+    """Needles and neighbours are enough: what is told of a paste is told of it in a gigabyte."""
+    different = []
+    for folder in folders():
+        for case in cases(folder):
+            raw = (folder / case["file"]).read_bytes().rstrip(b"\n") + b"\n"
+            filler = b"\n" * (WHOLE_BYTES + 1) if raw[:1] not in (b"{", b"[") else b""
+            alone, deep = read(raw), read(filler, raw, filler)
+            if [(e.kind, e.pid, e.comm) for e in alone] != [(e.kind, e.pid, e.comm) for e in deep]:
+                different.append(case["id"])
+    assert different == []
 
 
 def test_each_row_s_needle_is_found_by_one_of_the_reader_s() -> None:
