@@ -5,6 +5,7 @@ tells less. So is a file name that holds newlines, by which a crash could be mad
 """
 
 import re
+from functools import lru_cache
 
 from kerneld.parse import killers, oom_lines
 from kerneld.parse.fault_table import TABLE
@@ -53,6 +54,7 @@ _BEGUN = re.compile(
 )
 
 
+@lru_cache(maxsize=64)
 def told(text: str) -> int:
     """How much a message tells by itself: 0 for one that is none of a death."""
     if len(text) > MAX_MESSAGE or not any(needle in text for needle in NEEDLES):
@@ -69,7 +71,10 @@ def joined(pieces: list[str]) -> str | None:
     """The whole of the pieces, where it tells more than the first; blanks at a break may be lost."""
     if not _may_tell(pieces):
         return None
-    least = max(told(pieces[0]), told(pieces[-1]))
+    first, last = told(pieces[0]), told(pieces[-1])
+    if first and last:
+        return None
+    least = max(first, last)
     best: str | None = None
     for joint in ("", " "):
         whole = pieces[0]

@@ -38,10 +38,13 @@ NEEDLES = (
 
 TELLING = re.compile(
     rb"(?:illed|ill|illing) process |to process [0-9]|rocess [0-9]+ \(|User process fault"
-    rb"|oom-kill(?:er)?:|total_vm +rss|segfault (?:at |\()| ip:[0-9a-f(]|\]: unhandled |: unhandled page fault"
-    rb"|undefined instruction: pc=|fatal signal [0-9]|[Ss]end(?:ing)? (?:the )?SIG|memory corruption"
+    rb"|oom-kill(?:er)?:|total_vm +rss|segfault (?:at |\()| ip:[0-9a-f(]|\]: unhandled "
+    rb"|: unhandled page fault|undefined instruction: pc="
+    rb"|fatal signal [0-9]|[Ss]end(?:ing)? (?:the )?SIG"
+    rb"|memory corruption"
     rb"|unmap corrupted|Xid \(|type=1326|type=1701|SECCOMP auid|ANOM_ABEND|lowmemorykiller|Killed /"
-    rb"|bad frame in |nohang|(?:illegal instruction|bus error|floating point exception|unknown signal) \("
+    rb"|bad frame in |nohang"
+    rb"|(?:illegal instruction|bus error|floating point exception|unknown signal) \("
 )
 """what a line with a needle must hold to be parsed: some needles stand in other lines, too"""
 

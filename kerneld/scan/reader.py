@@ -113,7 +113,8 @@ class LogReader:
             else:
                 hit = hits.after(position)
                 stop = data.find(b"\n", position) + 1
-            telling = -1 < hit < stop and _tells(data, data.rfind(b"\n", position, hit) + 1, stop)
+            last_line = max(position, data.rfind(b"\n", position, stop - 1) + 1)
+            telling = -1 < hit < stop and _tells(data, last_line, stop)
             *before, last = data[position : stop - 1].split(b"\n")
             for line in before:
                 yield from self._feed(line)
