@@ -14,6 +14,8 @@ from kerneld.parse.kmsg_text import Message, Origin
 from kerneld.parse.oom import OomReport
 from kerneld.parse.procfs import text_of
 
+MAX_OTHERS = 32
+"""messages of other callers that may stand between a fault and its rest"""
 MAX_CALLERS = 8
 """reports open at a time: Linux holds one lock, a merged log as many as it has hosts"""
 
@@ -89,12 +91,13 @@ class KernelLog:
         self._is_escaped = trust is Trust.KERNEL if is_escaped is None else is_escaped
         self._is_excerpt = trust is Trust.TEXT if is_excerpt is None else is_excerpt
         self._reports: dict[str | None, OomReport] = {}
-        self._unfinished: Unfinished | None = None
+        self._unfinished: dict[str | None, Unfinished] = {}
+        self._others = 0
 
     @property
     def is_waiting(self) -> bool:
         """An event waits for a line that may complete it: flush it when the log falls silent."""
-        return self._unfinished is not None
+        return bool(self._unfinished)
 
     @property
     def is_reporting(self) -> bool:
@@ -115,30 +118,34 @@ class KernelLog:
         if facility not in (0, None) or (unknown and self._trust is Trust.KERNEL):
             return []
         said = Message(message, level, origin, self._trust, self._is_escaped, self._is_excerpt)
-        waiting, events = self._unfinished, []
+        events = self._overdue() if self._unfinished else []
+        waiting = self._unfinished.pop(caller, None)
         if waiting is not None:
             if (joined := waiting.joined(said)) is not None:
-                self._unfinished = None
-                return [joined]
+                return [*events, joined]
             if waiting.patience and parse_fault(said) is None:
-                self._unfinished = replace(waiting, patience=waiting.patience - 1)
+                self._unfinished[caller] = replace(waiting, patience=waiting.patience - 1)
             else:
-                events = self.flush()
+                events.append(waiting.event)
         of_report = self._report(caller).feed(said)
         if of_report is not None:
             return events + of_report
         fault = parse_fault(said)
         if isinstance(fault, Unfinished):
-            events += self.flush()
-            self._unfinished = fault
+            self._unfinished[caller], self._others = fault, 0
         elif fault is not None:
             events.append(fault)
         return events
 
     def flush(self) -> list[LogEvent]:
-        """The event that waited, as far as it was told."""
-        waiting, self._unfinished = self._unfinished, None
-        return [waiting.event] if waiting else []
+        """The events that waited, as far as they were told."""
+        waiting, self._unfinished = self._unfinished, {}
+        return [each.event for each in waiting.values()]
+
+    def _overdue(self) -> list[LogEvent]:
+        """What waited for its own caller while so many messages came."""
+        self._others += 1
+        return self.flush() if self._others > MAX_OTHERS else []
 
     def close(self) -> list[LogEvent]:
         """The end of the log: what waited, and victims whose kill line is missing."""

@@ -268,6 +268,23 @@ def test_reports_of_two_callers_do_not_mix() -> None:
     assert [(e.pid, e.invoker_comm) for e in events] == [(1, "one"), (2, "two")]
 
 
+def test_a_fault_torn_between_two_callers_is_joined() -> None:
+    log = KernelLog(Trust.TEXT)
+    events: list[LogEvent] = []
+    for caller, line in (
+        ("T1", "traps: x[1] trap invalid opcode ip:5 sp:7 error:0"),
+        ("T2", "traps: y[2] trap int3 ip:5 sp:7 error:0"),
+        ("C0", "usb 1-1: gone"),
+        ("T1", " in a.so[1+2]"),
+        ("T2", " in b.so[1+2]"),
+    ):
+        events += log.feed(line, caller=caller)
+    assert [(e.pid, e.object) for e in events] == [(1, "a.so[1+2]"), (2, "b.so[1+2]")]
+    log.feed("traps: x[1] trap int3 ip:5 sp:7 error:0", caller="T1")
+    late = [event for number in range(40) for event in log.feed(f"usb {number}", caller="C0")]
+    assert [(e.pid, e.object) for e in late] == [(1, None)]
+
+
 def test_members_of_an_oom_group_are_events_of_their_own_once() -> None:
     group = "Tasks in /a are going to be killed due to memory.oom.group set"
     lines = [f"Memory cgroup out of memory: Killed process {pid} (x) {SIZES}" for pid in (7, 8, 7, 9)]
