@@ -69,6 +69,7 @@ def of_fields(record: Mapping[str, object]) -> Entry | None:
 
 def _of_dmesg(record: Mapping[str, object], message: str) -> Entry:
     """util-linux's `dmesg --json`: priority and time as numbers, or decoded (-x, -T)."""
+    # of a record of facility 1 it prints the level, too: nothing shows that Linux wrote it
     priority, uptime = record["pri"], record.get("time")
     known = type(priority) is int
     name = record.get("fac")
@@ -79,8 +80,11 @@ def _of_dmesg(record: Mapping[str, object], message: str) -> Entry:
         stamp=stamps.stamp_of(date.groupdict()) if date else None,
         uptime_s=float(uptime) if isinstance(uptime, int | float) else None,
         level=int(str(priority)) & 7 if known else None,
-        facility=int(str(priority)) >> 3 if known else facility_number(str(name)) if name else None,
-        trust=Trust.KERNEL if known else Trust.TEXT,
+        facility=int(str(priority)) >> 3 or None
+        if known
+        else facility_number(str(name))
+        if name
+        else None,
     )
 
 

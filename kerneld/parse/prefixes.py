@@ -40,6 +40,9 @@ class _Layers:
             setattr(self, name, value)
 
     def entry(self, text: str) -> Entry:
+        if self.trust is Trust.KERNEL and self.identifier is None and not self.escaped:
+            # util-linux's `dmesg -r` printed <3> for a record of facility 1: its <N> is a level only
+            self.trust, self.facility = Trust.TEXT, self.facility or None
         return Entry(
             text, self.shape, self.stamp, self.uptime_s, self.level, self.facility, self.caller,
             self.host, self.identifier, self.identifier_pid, self.trust, self.escaped, self.partial,

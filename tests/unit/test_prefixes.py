@@ -172,6 +172,17 @@ def test_a_newline_in_a_record_of_the_journal_is_no_new_line(form: str) -> None:
     assert [(event.kind, event.pid) for event in events] == [("segfault", 1)]
 
 
+def test_dmesg_s_own_json_is_read_and_its_levels_count() -> None:
+    def printed(*records: tuple[int, str]) -> str:
+        told = [{"pri": pri, "time": 12.345678, "msg": message} for pri, message in records]
+        return json.dumps({"dmesg": told}, indent=3).replace("},\n      {", "},{")
+
+    kill = f"Out of memory: Killed process 7 (py) {SIZES}"
+    [event] = scan(printed((6, "x"), (3, kill), (6, "y")))
+    assert (event.pid, event.uptime_s, event.trust) == (7, 12.345678, Trust.TEXT)
+    assert scan(printed((6, "x"), (6, kill), (11, kill), (6, "y"))) == []
+
+
 def test_bytes_that_are_no_text_come_as_numbers() -> None:
     message = [*b"Out of memory: Killed process 7 (", 0xFF, 0x1B, *f") {SIZES}".encode()]
     [event] = scan(json.dumps(JOURNAL | {"MESSAGE": message}))

@@ -10,6 +10,8 @@ TEXT = {
     "dmesg -x": "kern  :err   : [   12.345678] {}",
     "dmesg -xT": "kern  :err   : [Thu Nov 26 10:11:12 2026] {}",
     "dmesg iso": "2026-11-26T10:11:12,345678+00:00 {}",
+    "dmesg -r": "<{level}>[   12.345678] {}",
+    "dmesg -rt": "<{level}>{}",
     "dmesg -d": "[   12.345678 <    0.000012>] {}",
     "dmesg -e": "[Nov26 10:11] {}",
     "dmesg -e, next": "[  +0.000012] {}",
@@ -58,8 +60,6 @@ TEXT = {
 """priorities are not known: trust `text`"""
 
 KERNEL = {
-    "dmesg -r": "<{level}>[   12.345678] {}",
-    "priority": "<{level}>{}",
     "RFC 3164": "<{level}>Nov 26 10:11:12 host kernel: {}",
     "RFC 5424": '<{level}>1 2026-11-26T10:11:12.345678Z host kernel - - [a@1 b="c ] d"] {}',
 }
