@@ -21,7 +21,7 @@ def command(
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FILE...]", show_default=False,
+            metavar="FILE", show_default=False,
             help="Logs, plain or as .gz, .bz2, .xz, .zst; - or none: standard input.",
         ),
     ] = None,
@@ -52,12 +52,10 @@ def command(
     It reads what dmesg, journalctl (text, JSON, export), syslog files, /dev/kmsg, serial consoles and
     container runtimes print, in whole or in part, pasted, quoted or cut. It needs no recorder.
 
-    \b
     Told are kills for memory (Linux's, and those of systemd-oomd, earlyoom and
     nohang), crashes, traps, core dumps, forbidden system calls, broken memory, and
     errors of NVIDIA's graphics processors; with the largest processes at the time.
 
-    \b
     What is not believed: lines of other programs, records that user space wrote into
     the Linux log, and a line without the prefix that its neighbours have. Text without
     priorities can be forged all the same: "trust" in the JSON says `kernel` where
