@@ -1,5 +1,6 @@
 """`kerneld scan`: any Linux log to who was killed, and why; without a daemon."""
 
+import gc
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,6 +85,8 @@ def command(
         raise UsageError("--follow goes with one FILE")
     if names.count("-") > 1:
         raise UsageError("- (standard input) can be read once")
+    if follow:
+        gc.enable()  # it was switched off for the start of a short command
     zone = local_zone() if tz is None else zone_named(tz)
     asked = Asked(_moment(since, "--since", zone), _moment(until, "--until", zone), pid, comm)
     _answer(names, asked, zone, as_json=as_json, follow=follow)

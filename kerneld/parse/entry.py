@@ -18,7 +18,7 @@ class Entry:
     shape: which wrappings were found, in their order; "" for a bare line. identifier: who speaks,
     `kernel` for Linux itself. level, facility: as numbers, where the line may be believed to know
     them (trust KERNEL) or denies that Linux speaks (facility other than 0).
-    escaped: the text has /dev/kmsg's `\\xNN`. continues: it goes on with the last line.
+    escaped: the text has /dev/kmsg's `\\xNN`.
     partial: the next line of the same wrapping goes on with it.
     """
 
