@@ -6,6 +6,7 @@ import json
 import lzma
 import os
 import pty
+import random
 import re
 import select
 import shutil
@@ -123,14 +124,17 @@ def test_events_without_a_date_are_left_out_with_a_word() -> None:
         (("/nowhere/x.log",), "", 2, "/nowhere/x.log can't be read: No such file"),
         (("/",), "", 2, "/ is a directory"),
         ((sys.executable,), "", 2, "no log"),
-        ((), os.urandom(4096), 2, "standard input is no text"),
+        ((), random.Random(1).randbytes(4096), 2, "standard input is no text"),
         ((), "Kill\n".encode("utf-16"), 2, "iconv"),
         (("--tz", "Nowhere/At-all"), "", 2, "--tz 'Nowhere/At-all' is no zone"),
         (("--since", "whenever"), "", 2, "--since 'whenever' is no time"),
         (("--follow", "a", "b"), "", 2, "--follow goes with one FILE"),
         (("--nope",), "", 2, "--nope"),
     ],
-    ids=str,
+    ids=[
+        "no death", "no file", "a folder", "a program", "noise", "utf-16", "no zone", "no time",
+        "two to follow", "no option",
+    ],
 )  # fmt: skip
 def test_every_failure_has_its_status_and_one_clear_line(
     words: tuple[str, ...], text: str | bytes, status: int, said: str
