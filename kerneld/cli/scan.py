@@ -99,12 +99,13 @@ def _answer(names: list[str], asked: "Asked", zone: "tzinfo", *, as_json: bool, 
     from kerneld.scan.asked import Counts
 
     counts = Counts()
-    tell = _json_teller() if as_json else _text_teller(zone, several=len(names) > 1)
-    for name in names:
-        for event in _events(name, counts, zone, follow=follow):
-            if asked.fits(event, counts):
-                counts.tell(event)
-                tell(event)
+    words = _json_words() if as_json else _text_words(zone, several=len(names) > 1)
+    fitting = _fitting(names, asked, counts, zone=zone, follow=follow)
+    if follow:
+        for event in fitting:
+            say(words(event))
+    else:
+        say(map(words, fitting))
     if counts.undated:
         plural = "" if counts.undated == 1 else "s"
         complain(f"{counts.undated:,} event{plural} without a date left out by --since or --until")
@@ -114,6 +115,16 @@ def _answer(names: list[str], asked: "Asked", zone: "tzinfo", *, as_json: bool, 
         )
     if not as_json:
         say(closing(deaths=counts.deaths, errors=counts.errors, lines=counts.lines))
+
+
+def _fitting(
+    names: list[str], asked: "Asked", counts: "Counts", *, zone: "tzinfo", follow: bool
+) -> "Iterator[LogEvent]":
+    for name in names:
+        for event in _events(name, counts, zone, follow=follow):
+            if asked.fits(event, counts):
+                counts.tell(event)
+                yield event
 
 
 def _events(name: str, counts: "Counts", zone: "tzinfo", *, follow: bool) -> "Iterator[LogEvent]":
@@ -133,32 +144,32 @@ def _events(name: str, counts: "Counts", zone: "tzinfo", *, follow: bool) -> "It
     counts.lines += reader.lines
 
 
-def _json_teller() -> "Callable[[LogEvent], None]":
-    from kerneld.cli.terminal import say
+def _json_words() -> "Callable[[LogEvent], str]":
     from kerneld.outputs.scan import json_line
 
-    return lambda event: say(json_line(event))
+    return json_line
 
 
-def _text_teller(zone: "tzinfo", *, several: bool) -> "Callable[[LogEvent], None]":
+def _text_words(zone: "tzinfo", *, several: bool) -> "Callable[[LogEvent], str]":
     """A date above each day's events; file and line with each, where several files are read."""
     from dataclasses import replace
 
-    from kerneld.cli.terminal import say, view
+    from kerneld.cli.terminal import view
     from kerneld.outputs.scan import day_line, paragraph
 
     seen = replace(view(), zone=zone)
     day: str | None = None
 
-    def tell(event: "LogEvent") -> None:
+    def words(event: "LogEvent") -> str:
         nonlocal day
-        of_event = day_line(event, seen)
+        head, of_event = "", day_line(event, seen)
         if of_event is not None and of_event != day:
             day = of_event
-            say(seen.paint(day, "head") + "\n")
-        say(paragraph(event, seen, f"{event.source_file}, line {event.line_number}" if several else ""))
+            head = seen.paint(day, "head") + "\n"
+        place = f"{event.source_file}, line {event.line_number}" if several else ""
+        return head + paragraph(event, seen, place)
 
-    return tell
+    return words
 
 
 def _progress(name: str) -> "Callable[[int, int], None] | None":

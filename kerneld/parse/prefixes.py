@@ -56,6 +56,9 @@ class _Layers:
                 setattr(self, name, value)
 
 
+_SIGNS = re.compile(r"[:|\[]")
+
+
 def unwrap(line: str) -> Entry:
     """The message in a line; a line without any wrapping is itself the message."""
     if "\x1b" in line:
@@ -197,6 +200,8 @@ def _blank(rest: str, layers: _Layers) -> str | None:
 
 
 def _word(rest: str, layers: _Layers) -> str | None:
+    if not _SIGNS.search(rest):
+        return None  # each of the following has one: a bare kill line needs no eight looks
     if (found := wrappings.LINUX.match(rest)) is not None:
         layers.add("k", identifier="kernel")
         return rest[found.end() :]
