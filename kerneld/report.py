@@ -114,8 +114,12 @@ def _process(case: Case) -> ProcessPart:
 
 
 def _user(case: Case) -> UserPart:
-    """The uid is the truth; the Hub's name is a label that its user could forge."""
-    process = case.process
+    """The uid is the truth; the Hub's name is a label that its user could forge.
+
+    A worker is its kernel's, whatever user it took on.
+    """
+    worker = case.scope is Scope.WORKER and case.kernel is not None
+    process = case.kernel.process if worker and case.kernel else case.process
     hub_name = process.environ.get("JUPYTERHUB_USER") or None
     return UserPart(uid=process.uid, name=process.user_name, hub_name=hub_name)
 

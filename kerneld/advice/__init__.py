@@ -12,6 +12,7 @@ from kerneld.advice import (
     parent_died,
     startup_failure,
     unknown_sender,
+    workers,
 )
 from kerneld.model.case import Case
 from kerneld.model.incident import Advice
@@ -26,6 +27,7 @@ class Piece(Protocol):
 
 PIECES: tuple[Piece, ...] = (
     neighbour_hog,
+    workers,
     memory_limit,
     native_crash,
     abort,

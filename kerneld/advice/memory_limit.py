@@ -4,7 +4,7 @@ from kerneld.model.case import Case
 from kerneld.model.evidence import best_peak, gib, growth_span_s, tightest_limit
 from kerneld.model.incident import Advice
 from kerneld.model.verdict import Verdict
-from kerneld.model.vocabulary import Cause, Confidence
+from kerneld.model.vocabulary import Cause, Confidence, Scope
 
 HELPS = (
     "What lowers the peak: a smaller dtype (float32 instead of float64 halves an array), reading and "
@@ -15,7 +15,9 @@ HELPS = (
 
 
 def advise(case: Case, verdict: Verdict) -> Advice | None:
-    if verdict.cause not in (Cause.OOM_CGROUP, Cause.OOM_HOST) or _a_larger_one(case):
+    if verdict.cause not in (Cause.OOM_CGROUP, Cause.OOM_HOST) or case.scope is Scope.WORKER:
+        return None
+    if _a_larger_one(case):
         return None
     peak, limit = best_peak(case), tightest_limit(case)
     numbers = ""

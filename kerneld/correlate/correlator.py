@@ -19,6 +19,7 @@ from kerneld.correlate.matching import (
     kills_rose,
     merged,
     said,
+    went_with_its_kernel,
 )
 from kerneld.correlate.recent import Recent
 from kerneld.model.case import Case, Host
@@ -65,6 +66,7 @@ class Correlator:
         self._due: dict[str, float] = {}
         self._sessions: dict[str, Session] = {}
         self._handles: dict[str, int] = {}
+        self._workers: set[str] = set()
         self._by_pid: defaultdict[int, set[str]] = defaultdict(set)
         self._by_handle: defaultdict[int, set[str]] = defaultdict(set)
 
@@ -87,7 +89,18 @@ class Correlator:
             self._join_signal(uuid, sent)
         for key, end in self._recent.server_ends.items():
             self._join_server_end(uuid, (key, end))
+        self._join_workers(self._cases[uuid])
         return self._cases[uuid]
+
+    def _join_workers(self, new: Case) -> None:
+        if new.scope is Scope.WORKER and new.kernel is not None:
+            kernels = self._by_pid.get(new.kernel.process.pid, ())
+            pairs = [(new, self._cases[uuid]) for uuid in kernels]
+        else:
+            pairs = [(self._cases[uuid], new) for uuid in self._workers]
+        for worker, kernel in pairs:
+            if went_with_its_kernel(worker, kernel):
+                self._change(worker.uuid, caused_by=kernel.uuid)
 
     def open_absent(self, case: Case, *, now: float) -> None:
         """A case from before this daemon's start, or from its absence: the log may still tell."""
@@ -97,6 +110,8 @@ class Correlator:
         self._cases[case.uuid] = case
         self._due[case.uuid] = due
         self._by_pid[case.process.pid].add(case.uuid)
+        if case.scope is Scope.WORKER:
+            self._workers.add(case.uuid)
         if handle is not None:
             self._handles[case.uuid] = handle
             self._by_handle[handle].add(case.uuid)
@@ -132,6 +147,7 @@ class Correlator:
         case = self._cases.pop(uuid)
         del self._due[uuid]
         self._sessions.pop(uuid, None)
+        self._workers.discard(uuid)
         _discard(self._by_pid, case.process.pid, uuid)
         handle = self._handles.pop(uuid, None)
         if handle is not None:

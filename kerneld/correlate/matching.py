@@ -48,6 +48,14 @@ def got_signal(case: Case, sent: SignalSent) -> bool:
     )
 
 
+def went_with_its_kernel(worker: Case, kernel: Case) -> bool:
+    """Died together, as in a cgroup that is killed as a whole: that is one incident."""
+    if (worker.scope, kernel.scope) != (Scope.WORKER, Scope.KERNEL) or worker.kernel is None:
+        return False
+    gap = abs(kernel.died_at - worker.died_at)
+    return worker.kernel.process.key == kernel.process.key and gap <= CLOCK_SLACK
+
+
 def is_same_line(one: LogRecord, other: LogRecord) -> bool:
     """The ring is read again at every start, and a line's time is then reckoned anew."""
     return one.sequence == other.sequence and one.event.line == other.event.line

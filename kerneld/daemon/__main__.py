@@ -113,9 +113,9 @@ def _sources(settings: Config, mode: Mode, host: Host, memory: MemorySource) -> 
     )
     sources: list[Source] = [
         ExitSource(),
-        ConnectorSource(on_exec=discovery.hint),
+        ConnectorSource(on_exec=discovery.hint, boot_id=host.boot_id),
         TaskstatsSource(),
-        KmsgSource(),
+        KmsgSource(boot_id=host.boot_id),
         SignalSource(),
         memory,
     ]

@@ -9,16 +9,16 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Protocol
 
 from kerneld.advise import advise
 from kerneld.correlate import Correlator
+from kerneld.daemon.memory import Memory, at_death, at_settling
 from kerneld.diagnose import diagnose, is_final
 from kerneld.errors import StoreError
 from kerneld.model.case import Case, Host
 from kerneld.model.death import Death
 from kerneld.model.effects import Effect, ForgetMemory
-from kerneld.model.facts import CgroupDelta, Fact, KernelStatus, MemoryAccount, ProcessEnded
+from kerneld.model.facts import Fact, KernelStatus, ProcessEnded
 from kerneld.model.incident import Incident
 from kerneld.model.living import TrackedLife
 from kerneld.model.process import ProcessKey
@@ -36,16 +36,6 @@ EARLY_S = 1.0
 RETRY_S = 1.0
 SETTLED_A_TURN = 64
 """1,000 at once took 1 s, and a death meanwhile waited for all of them"""
-
-
-class Memory(Protocol):
-    """What the owner asks of the memory source; safe from its thread."""
-
-    def account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount: ...
-
-    def cgroup_delta(self, key: ProcessKey) -> CgroupDelta | None: ...
-
-    def mark_busy(self, key: ProcessKey, busy: bool) -> None: ...
 
 
 @dataclass(slots=True)
@@ -139,10 +129,8 @@ class Owner:
         if death.scope is Scope.SERVER and not _is_story(death.life):
             self._changed |= self.correlator.parent_ended(death.ended, case_uuid=None)
             return
-        key = death.life.process.key
-        account = self.rooms.memory.account(key, death.ended.at)
-        delta = self.rooms.memory.cgroup_delta(key)
-        case_uuid = uuid_of(key)
+        account, delta = at_death(self.rooms.memory, death.life, death.ended.at)
+        case_uuid = uuid_of(death.life.process.key)
         self._told[case_uuid] = _Told()
         self.correlator.open(
             self._numbered(death), uuid=case_uuid, now=time.monotonic(), memory=account, cgroup=delta
@@ -198,14 +186,8 @@ class Owner:
 
     def _finish(self, uuids: Sequence[str]) -> None:
         for case_uuid in uuids:
-            key = self.correlator.case(case_uuid).process.key
-            died_at = self.correlator.case(case_uuid).died_at
-            observed = self.correlator.case(case_uuid).observed
-            self.correlator.update(
-                case_uuid,
-                memory=self.rooms.memory.account(key, died_at) if observed else None,
-                cgroup=self.rooms.memory.cgroup_delta(key) if observed else None,
-            )
+            account, delta = at_settling(self.rooms.memory, self.correlator.case(case_uuid))
+            self.correlator.update(case_uuid, memory=account, cgroup=delta)
         saves: list[tuple[Incident, Case | None]] = []
         for case_uuid in uuids:
             case, _, incident = self._judge(case_uuid, State.SETTLED)

@@ -17,10 +17,9 @@ from kerneld.parse.argv import (
     server_kind,
 )
 from kerneld.parse.procfs import storable
+from kerneld.proc.kin import ancestors
 from kerneld.proc.pidfd import is_alive, open_pidfd, pidfd_inode
 from kerneld.proc.process import read_argv, read_process, read_stat
-
-MAX_ANCESTORS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +91,6 @@ def absolute(path: str, pid: int, proc_root: str) -> str:
         return os.path.normpath(os.path.join(os.readlink(f"{proc_root}/{pid}/cwd"), path))
     except OSError:
         return path
-
-
-def ancestors(pid: int, proc_root: str) -> tuple[int, ...]:
-    """The pids above a process, nearest first, as far as pid 1."""
-    found: list[int] = []
-    while len(found) < MAX_ANCESTORS and pid != 1:
-        stat = read_stat(pid, proc_root=proc_root)
-        if stat is None or not stat.ppid or stat.ppid in found:
-            break
-        pid = stat.ppid
-        found.append(pid)
-    return tuple(found)
 
 
 def _is_orphaned_fork(named: Named, parents: Sequence[int], proc_root: str) -> bool:

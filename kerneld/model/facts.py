@@ -40,6 +40,7 @@ class MemoryAccount(Record):
 
     samples: (seconds before the death ≥ 0, rss bytes of the process alone), oldest first.
     tree_peak_bytes: with its children. growth_bytes_per_s: over the last 10 s. swap: VmSwap.
+    Of a worker: samples and growth are its kernel's with all children; peaks are its own.
     """
 
     samples: tuple[tuple[float, int], ...] = ()
@@ -407,6 +408,22 @@ class ThreadCrashed:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessDying:
+    """Linux says that this process dies of a crash, or of an OOM kill; perhaps a kernel's worker.
+
+    pidfd: handed over with this fact, close-on-exec; whoever takes the fact owns it. None: it was
+    reaped already, and its ProcessEnded comes next. for_memory: an OOM kill.
+    parents: the pids of its ancestors, nearest first.
+    """
+
+    at: Timestamp
+    process: Process
+    pidfd: int | None
+    parents: tuple[int, ...]
+    for_memory: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SourceState:
     """A source came up, or is down and says why and what mends it."""
 
@@ -443,6 +460,7 @@ Fact = (
     | ProcessEnded
     | ExitLearned
     | ThreadCrashed
+    | ProcessDying
     | LogRecord
     | SignalSent
     | KernelStatus

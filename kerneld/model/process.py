@@ -11,7 +11,8 @@ class ProcessKey(Record):
 
     start_ticks: clock ticks since boot, /proc/PID/stat field 22; reuse within one tick was forced
     in 0.3 ms, so the pidfd's inode (unique for the boot where pidfs has inodes, Linux 6.9) is kept
-    beside it; None where an older Linux gives every pidfd the same one.
+    beside it; None where an older Linux gives every pidfd the same one. Of a worker that was reaped
+    before it could be read, start_ticks is the tick of its end: no other has that with this pid.
     """
 
     boot_id: str

@@ -45,7 +45,13 @@ def cell_name(execution_count: int | None) -> str:
 
 
 def story(case: Case, what: str) -> str:
-    """`what` happened, set beside what the kernel was doing: a sentence."""
+    """`what` happened, set beside what the kernel was doing: a sentence, and that a kernel lives on."""
+    told = _told(case, what)
+    alive = case.scope is Scope.WORKER and case.caused_by is None
+    return f"{told} The kernel itself lives on." if alive else told
+
+
+def _told(case: Case, what: str) -> str:
     if case.scope is Scope.SERVER or case.busy is None:
         return f"{what[0].upper()}{what[1:]}."
     if not case.busy:

@@ -4,7 +4,7 @@ import re
 
 from kerneld.model.evidence import growth_span_s
 from kerneld.model.incident import Incident, MemoryPart
-from kerneld.model.vocabulary import LimitKind, PeakHow
+from kerneld.model.vocabulary import LimitKind, PeakHow, Scope
 from kerneld.outputs.chart import Mark, Picture, chart
 from kerneld.outputs.safe import cells, clip, safe_text, wrap
 from kerneld.outputs.units import growth, of_limit, size
@@ -34,7 +34,7 @@ def memory_lines(incident: Incident, view: View) -> list[str]:
     title = "Memory"
     blanks = " " * max(2, view.width - len(title) - cells(peak))
     lines = [view.paint(title, "head") + blanks + clip(peak, view.width - len(title) - 2)]
-    more = "; ".join(_more(memory))
+    more = "; ".join(_more(incident))
     lines += [view.paint(f"  {line}", "dim") for line in wrap(safe_text(more), view.width - 2) if line]
     picture = Picture(memory.samples, memory.limit_bytes, _end_bytes(memory), _marks(incident))
     return lines + chart(picture, view)
@@ -51,9 +51,9 @@ def _peak(memory: MemoryPart) -> str:
     return f"peak {bound}{of_limit(peak, memory.limit_bytes, ' of ')}{how}"
 
 
-def _more(memory: MemoryPart) -> list[str]:
+def _more(incident: Incident) -> list[str]:
     """The limit's owner, growth, swap and the tree, as far as they say something."""
-    said = []
+    memory, said = incident.memory, []
     if memory.limit_kind is not None and memory.limit_bytes is not None:
         owner = memory.limit_path or _LIMIT_OF.get(memory.limit_kind, "its cgroup")
         said.append(f"limit of {owner}")
@@ -61,7 +61,10 @@ def _more(memory: MemoryPart) -> list[str]:
         said.append(
             f"{growth(memory.growth_bytes_per_s)}/s in the last {growth_span_s(memory.samples):.0f} s"
         )
-    if memory.tree_peak_bytes and memory.tree_peak_bytes > 1.05 * (memory.peak_bytes or 0):
+    if incident.scope is Scope.WORKER:
+        if memory.tree_peak_bytes:
+            said.append(f"the kernel and all its workers: {size(memory.tree_peak_bytes)}")
+    elif memory.tree_peak_bytes and memory.tree_peak_bytes > 1.05 * (memory.peak_bytes or 0):
         said.append(f"{size(memory.tree_peak_bytes)} with its children")
     if memory.swap_bytes:
         said.append(f"{size(memory.swap_bytes)} in swap")

@@ -8,6 +8,7 @@ import ctypes
 import errno
 import socket
 import struct
+import sys
 from collections.abc import Collection, Iterator
 
 from kerneld.parse.netlink import (
@@ -18,6 +19,7 @@ from kerneld.parse.netlink import (
     PROC_EVENT_EXEC,
     PROC_EVENT_EXIT,
     PROC_EVENT_NONE,
+    STATUS_OFFSET,
     TASK_PID_OFFSET,
     TGID_OFFSET,
     WHAT_OFFSET,
@@ -31,8 +33,11 @@ _RECEIVE_BUFFER_BYTES = 2 << 20
 _NLM_F_REQUEST, _NLM_F_ACK = 1, 4
 _MAX_BATCH = 512
 
+CORE_SIGNALS = (3, 4, 5, 6, 7, 8, 11, 24, 25, 31)
+"""those that dump core, or would (SIG_KERNEL_COREDUMP_MASK): each has sent an event before the exit"""
+
 # linux/bpf_common.h
-_LOAD_WORD, _LOAD_HALF, _COPY_TO_X = 0x20, 0x28, 0x07
+_LOAD_WORD, _LOAD_HALF, _LOAD_BYTE, _COPY_TO_X, _AND = 0x20, 0x28, 0x30, 0x07, 0x54
 _JUMP, _JUMP_EQUAL, _JUMP_EQUAL_X, _RETURN = 0x05, 0x15, 0x1D, 0x06
 _ACCEPT, _DROP = (_RETURN, 0, 0, 0xFFFFFFFF), (_RETURN, 0, 0, 0)
 _CHUNK = 250
@@ -44,20 +49,31 @@ Instruction = tuple[int, int, int, int]
 
 
 def connector_filter(pids: Collection[int], *, execs: bool) -> list[Instruction]:
-    """Exits of these processes' main threads, crashes of any thread, and every exec if asked for."""
+    """Exits of these processes' main threads, all crashes and their exits, every exec if asked for.
+
+    Whose child's child crashes is not in the event: that is asked of /proc.
+    """
     wanted = PROC_EVENT_EXEC if execs else PROC_EVENT_EXIT
     return [
         (_LOAD_WORD, 0, 0, WHAT_OFFSET),
         (_JUMP_EQUAL, 4, 0, socket.htonl(PROC_EVENT_EXIT)),
-        (_JUMP_EQUAL, 8, 0, socket.htonl(PROC_EVENT_COREDUMP)),
+        (_JUMP_EQUAL, 2, 0, socket.htonl(PROC_EVENT_COREDUMP)),
         (_JUMP_EQUAL, 1, 0, socket.htonl(wanted)),
         _DROP,
         _ACCEPT,
         (_LOAD_WORD, 0, 0, PID_OFFSET),
         (_COPY_TO_X, 0, 0, 0),
         (_LOAD_WORD, 0, 0, TGID_OFFSET),
-        (_JUMP_EQUAL_X, 2, 0, 0),
+        (_JUMP_EQUAL_X, 1, 0, 0),
         _DROP,
+        (_LOAD_BYTE, 0, 0, STATUS_OFFSET + (0 if sys.byteorder == "little" else 3)),
+        (_AND, 0, 0, 0x7F),
+        *(
+            (_JUMP_EQUAL, left, 0, number)
+            for left, number in zip(range(len(CORE_SIGNALS), 0, -1), CORE_SIGNALS, strict=True)
+        ),
+        (_JUMP, 0, 0, 1),
+        _ACCEPT,
         (_LOAD_WORD, 0, 0, TGID_OFFSET),
         *_accept_pids(pids),
     ]

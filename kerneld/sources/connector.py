@@ -10,7 +10,16 @@ from datetime import UTC, datetime, timedelta
 
 from kerneld.errors import SourceUnavailable
 from kerneld.model.effects import Effect, WatchExit
-from kerneld.model.facts import ExitLearned, ExitReading, SourceLost, SourceState, ThreadCrashed
+from kerneld.model.facts import (
+    ExitLearned,
+    ExitReading,
+    ProcessDying,
+    ProcessEnded,
+    SourceLost,
+    SourceState,
+    ThreadCrashed,
+)
+from kerneld.model.process import ProcessKey
 from kerneld.model.vocabulary import ExitHow
 from kerneld.parse.netlink import (
     CN_IDX_PROC,
@@ -23,6 +32,7 @@ from kerneld.parse.netlink import (
     connector_request,
     parse_proc_event,
 )
+from kerneld.proc.kin import pin_dying, vanished
 from kerneld.proc.netlink import (
     NETLINK_CONNECTOR,
     connector_filter,
@@ -31,12 +41,16 @@ from kerneld.proc.netlink import (
     receive,
     send_request,
 )
+from kerneld.sources.gates import Allowance, ExecGate
 from kerneld.sources.leaders import LATEST_ORDERS, Leaders, narrow
 from kerneld.sources.source import Mailbox, Outlet
 
 _TICK_S = 4.0
 _ANSWER_S = 1.0
 _BEGIN, _END = 1, 2
+STRANGERS_A_SECOND = 50
+"""crashes of others' children that are looked at: 0.1 ms each, for its ancestors"""
+MOST_VANISHED = 64
 _CAPABILITY = "let the unit keep CAP_NET_ADMIN: AmbientCapabilities=CAP_NET_ADMIN"
 _NETWORK = "run kerneld in the host's network namespace: PrivateNetwork=no in its unit"
 _REFUSALS = {
@@ -48,74 +62,22 @@ _REFUSALS = {
 }
 
 
-class ExecGate:
-    """When to look at all processes, and whether Linux is to tell of execs at all.
-
-    Looks are 20 ms apart at least, and up to 160 while execs go on (150 execs a second were 46 looks,
-    each through all of /proc). Above 200 execs a second the events stop for half a second, at
-    whose end one look covers them all: 2 looks a second however many execs there are.
-    """
-
-    GAP_S, LONGEST_GAP_S = 0.020, 0.160
-    PAUSE_S = 0.5
-    CALM_WINDOW_S, CALM_EXECS = 0.25, 50
-    PROBE_WINDOW_S, PROBE_EXECS = 0.02, 4
-
-    def __init__(self) -> None:
-        self._called_s = float("-inf")
-        self._gap_s = self.GAP_S
-        self._pending = False
-        self._window_s = float("-inf")
-        self._count = 0
-        self._probing = False
-        self._reopen_s: float | None = None
-
-    @property
-    def open(self) -> bool:
-        return self._reopen_s is None
-
-    def saw(self, execs: int, now_s: float) -> None:
-        if not self.open or not execs:
-            return
-        window_s, limit = self.CALM_WINDOW_S, self.CALM_EXECS
-        if self._probing:
-            window_s, limit = self.PROBE_WINDOW_S, self.PROBE_EXECS
-        if now_s - self._window_s > window_s:
-            self._probing, self._window_s, self._count = False, now_s, 0
-        self._pending = True
-        self._count += execs
-        if self._count >= limit:
-            self._reopen_s = now_s + self.PAUSE_S
-            self._pending = False
-
-    def due(self, now_s: float) -> bool:
-        """Whether to look now."""
-        if self._reopen_s is not None and now_s >= self._reopen_s:
-            self._reopen_s = None
-            self._probing, self._window_s, self._count = True, now_s, 0
-            self._pending = True
-        since_s = now_s - self._called_s
-        if not self._pending or since_s < self._gap_s:
-            return False
-        busy = since_s < 2 * self._gap_s
-        self._gap_s = min(2 * self._gap_s, self.LONGEST_GAP_S) if busy else self.GAP_S
-        self._pending, self._called_s = False, now_s
-        return True
-
-    def next_s(self) -> float | None:
-        if self._reopen_s is not None:
-            return self._reopen_s
-        return self._called_s + self._gap_s if self._pending else None
-
-
 class ConnectorSource:
-    """Hears the end of watched processes from Linux itself, with the time of the exit."""
+    """Hears the end of watched processes from Linux itself, with the time of the exit.
+
+    And of every crash on the host, of which those of a kernel's descendants are told.
+    """
 
     name = "proc-connector"
 
-    def __init__(self, on_exec: Callable[[Sequence[int]], None], *, proc_root: str = "/proc") -> None:
+    def __init__(
+        self, on_exec: Callable[[Sequence[int]], None], *, boot_id: str, proc_root: str = "/proc"
+    ) -> None:
         """on_exec: called at once with the pids that executed, and with none to look at all."""
         self._on_exec = on_exec
+        self._of = {"boot_id": boot_id, "proc_root": proc_root}
+        self._strangers = Allowance(STRANGERS_A_SECOND)
+        self._vanished: dict[int, ProcessDying] = {}
         self._mailbox = Mailbox(latest=LATEST_ORDERS)
         self._leaders = Leaders(proc_root)
         self._gate = ExecGate()
@@ -181,7 +143,7 @@ class ConnectorSource:
             if isinstance(event, Executed):
                 executed.append(event.pid)
             elif isinstance(event, LeaderExited):
-                self._exited(event, now_s)
+                self._exited(event, now_s, outlet)
             elif isinstance(event, Crashed):
                 self._crashed(event, outlet)
         if executed and self._gate.open:
@@ -193,20 +155,51 @@ class ConnectorSource:
             self._leaders.drop_unless_still(tuple(self._leaders.pids))
             self._on_exec(())
 
-    def _exited(self, event: LeaderExited, now_s: float) -> None:
-        key = self._leaders.key_of(event.pid)
-        if key is None:
-            return
+    def _exited(self, event: LeaderExited, now_s: float, outlet: Outlet) -> None:
         age = timedelta(microseconds=(time.monotonic_ns() - event.monotonic_ns) // 1000)
-        reading = ExitReading(
-            how=ExitHow.PROC_CONNECTOR, status_raw=event.status_raw, at=datetime.now(UTC) - age
-        )
-        self._leaders.claim(ExitLearned(key, reading), now_s)
+        at = datetime.now(UTC) - age
+        reading = ExitReading(how=ExitHow.PROC_CONNECTOR, status_raw=event.status_raw, at=at)
+        key, lost = self._leaders.key_of(event.pid), self._vanished.pop(event.pid, None)
+        if key is not None:
+            self._leaders.claim(ExitLearned(key, reading), now_s)
+        elif lost is not None:
+            outlet.emit(lost)
+            outlet.emit(ProcessEnded(at, datetime.now(UTC), lost.process.key, (reading,)))
 
     def _crashed(self, event: Crashed, outlet: Outlet) -> None:
-        key = self._leaders.key_of(event.pid)
+        key, at = self._leaders.key_of(event.pid), datetime.now(UTC)
+        if key is None:
+            key = self._worker_crashed(event, at, outlet)
         if key is not None:
-            outlet.emit(ThreadCrashed(datetime.now(UTC), key, event.tid))
+            outlet.emit(ThreadCrashed(at, key, event.tid))
+
+    def _worker_crashed(self, event: Crashed, at: datetime, outlet: Outlet) -> ProcessKey | None:
+        """Tell of a descendant of a watched process. The parent alone is in the event.
+
+        A program of 20 KiB that its parent waits for is reaped 0.1 ms later: then its exit event is
+        all that is left of it, and the parent says whose it was.
+        """
+        watched = self._leaders.pids
+        if not watched or not (event.parent in watched or self._strangers.take(time.monotonic())):
+            return None
+        found = pin_dying(event.pid, below=watched, **self._of)
+        if found is not None:
+            process, pidfd, parents = found
+            outlet.emit(ProcessDying(at, process, pidfd, parents, for_memory=False))
+            return process.key
+        self._remember(event, at)
+        return None
+
+    def _remember(self, event: Crashed, at: datetime) -> None:
+        pids = self._leaders.pids
+        gone = (
+            vanished(event.pid, parent=event.parent, below=pids, **self._of) if event.parent else None
+        )
+        if gone is None:
+            return
+        while len(self._vanished) >= MOST_VANISHED:
+            del self._vanished[next(iter(self._vanished))]
+        self._vanished[event.pid] = ProcessDying(at, gone[0], None, gone[1], for_memory=False)
 
     def _timeout_s(self) -> float:
         times = [t for t in (self._gate.next_s(), self._leaders.next_look_s()) if t is not None]

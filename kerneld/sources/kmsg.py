@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 from kerneld.errors import SourceUnavailable
 from kerneld.model.effects import Effect
-from kerneld.model.facts import LogEvent, LogRecord, SourceLost, SourceState
+from kerneld.model.facts import LogEvent, LogRecord, ProcessDying, SourceLost, SourceState
 from kerneld.model.vocabulary import Trust
 from kerneld.parse.kmsg import KernelLog, KmsgRecord, parse_record
 from kerneld.parse.kmsg_text import Origin
+from kerneld.proc.kin import pin_dying
 from kerneld.proc.threads import in_initial_pid_namespace, tgid_of
 from kerneld.sources.source import Mailbox, Outlet
 
@@ -26,6 +27,14 @@ PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 NAMES_PROCESS = frozenset({"oom_global", "oom_memcg", "seccomp"})
 """lines that print the process; all others print the thread"""
+
+DEADLY = frozenset(
+    {
+        "oom_global", "oom_memcg", "segfault", "gpf", "invalid_opcode", "int3", "divide_error",
+        "bus_error", "mce", "seccomp",
+    }
+)  # fmt: skip
+"""lines whose process ends, whatever it does"""
 
 REASONS = {
     errno.EPERM: (
@@ -70,8 +79,9 @@ class KmsgSource:
 
     name = "linux-log"
 
-    def __init__(self, path: str = KMSG, *, proc_root: str = "/proc") -> None:
+    def __init__(self, path: str = KMSG, *, boot_id: str = "", proc_root: str = "/proc") -> None:
         self._path = path
+        self._boot_id = boot_id
         self._proc_root = proc_root
         self._mailbox = Mailbox()
         self._clock = LogClock()
@@ -176,4 +186,21 @@ class KmsgSource:
             if event.pid is not None and event.kind not in NAMES_PROCESS:
                 tgid = tgid_of(event.pid, comm=event.comm, at=at, proc_root=self._proc_root)
             told = event.model_copy(update={"time": at, "line_number": None})
+            if self._is_live:
+                self._pin(told, tgid, outlet)
             outlet.emit(LogRecord(at=at, event=told, sequence=event.line_number, tgid=tgid))
+
+    def _pin(self, event: LogEvent, tgid: int | None, outlet: Outlet) -> None:
+        """Who is killed or crashes is held on to before its parent reaps it: perhaps a worker.
+
+        The ring's old lines name pids that may be others' by now. Linux itself holds fault lines
+        down to 10 in 5 s, and each OOM line is a process less.
+        """
+        pid = event.pid if event.kind in NAMES_PROCESS else tgid
+        if pid is None or event.kind not in DEADLY:
+            return
+        found = pin_dying(pid, boot_id=self._boot_id, proc_root=self._proc_root)
+        if found is not None:
+            process, pidfd, parents = found
+            at = event.time or datetime.now(UTC)
+            outlet.emit(ProcessDying(at, process, pidfd, parents, for_memory=event.is_oom))

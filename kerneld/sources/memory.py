@@ -15,7 +15,13 @@ from kerneld.proc.cgroup import CGROUP_ROOT, cgroup_dirs
 from kerneld.proc.memory import HostMemory, ProcessMemory
 from kerneld.proc.process import boot_seconds
 from kerneld.sources.cgroup_history import CgroupHistory
-from kerneld.sources.memory_track import BUSY_FOR_S, SLOW_REST_S, STATUS_REST_S, Track
+from kerneld.sources.memory_track import (
+    BUSY_FOR_S,
+    SLOW_BUSY_S,
+    SLOW_REST_S,
+    STATUS_REST_S,
+    Track,
+)
 from kerneld.sources.source import Mailbox, Outlet
 
 log = logging.getLogger(__name__)
@@ -65,12 +71,13 @@ class MemorySource:
         self._mailbox.wake()
 
     def mark_busy(self, key: ProcessKey, busy: bool) -> None:
-        """iopub says that a request is being served: it may allocate at any moment."""
+        """iopub says that a request is being served: it may allocate now, or begin workers."""
         track = self._tracks.get(key)
         if track is None or track.marked == busy:
             return
         track.marked = busy
         if busy:
+            track.slow_due_s = min(track.slow_due_s, boot_seconds() + SLOW_BUSY_S)
             self.wake()
 
     # ------------------------------------------------------------------ the sampler's thread
@@ -209,7 +216,7 @@ class MemorySource:
 
     def account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount:
         """What the sampler knew of a process that died then; empty where it knew nothing of it."""
-        died_s = died_at.timestamp() - time.time() + boot_seconds()
+        died_s = _boot_clock(died_at)
         host = next((m for at_s, m in reversed(list(self._host)) if at_s <= died_s), None)
         total = host.total_bytes if host else None
         free = host.available_bytes if host else None
@@ -229,14 +236,34 @@ class MemorySource:
             host_available_bytes=free,
         )
 
-    def cgroup_delta(self, key: ProcessKey) -> CgroupDelta | None:
-        """The cgroup's counters before the death and now; None where it is in no known cgroup."""
+    def tree_account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount:
+        """The same of a process that lives, with all its children, when one of them died."""
+        account, track = self.account(key, died_at), self._tracks.get(key)
+        if track is None or track.tree_ring is None:
+            return account.model_copy(update={"peaks": (), "swap_bytes": None})
+        died_s = _boot_clock(died_at)
+        samples = track.tree_ring.pairs(died_s, at_most=ACCOUNT_SAMPLES)
+        changes = {
+            "samples": samples,
+            "last_bytes": samples[-1][1] if samples else None,
+            "last_at": died_at - timedelta(seconds=samples[-1][0]) if samples else None,
+            "growth_bytes_per_s": track.tree_ring.growth_bytes_per_s(died_s, over_s=GROWTH_OVER_S),
+            "peaks": (),
+            "swap_bytes": None,
+        }
+        return account.model_copy(update=changes)
+
+    def cgroup_delta(self, key: ProcessKey, died_at: datetime) -> CgroupDelta | None:
+        """The cgroup's counters before the death and now; None where it is in no known cgroup.
+
+        died_at: of the process itself, or of a child in the same cgroup while it lives on.
+        """
         track = self._tracks.get(key)
         if track is None or track.cgroup is None:
             return None
         before = track.cgroup_before
         if before is None:
-            before = track.cgroup.before(track.last_s)
+            before = track.cgroup.before(min(track.last_s, _boot_clock(died_at)))
         return CgroupDelta(before=before, after=track.cgroup.read_now())
 
     def rss_bytes(self, key: ProcessKey) -> int | None:
@@ -256,3 +283,8 @@ class MemorySource:
             growth_bytes_per_s=track.ring.growth_bytes_per_s(now_s, over_s=GROWTH_OVER_S),
             samples=track.ring.pairs(now_s, at_most=LIVING_SAMPLES, since_s=now_s - LIVING_S),
         )
+
+
+def _boot_clock(at: datetime) -> float:
+    """A wall time of just now, on the clock of the samples."""
+    return at.timestamp() - time.time() + boot_seconds()

@@ -41,6 +41,7 @@ class Track:
         "threads_due_s",
         "tree_bytes",
         "tree_peak_bytes",
+        "tree_ring",
     )
 
     def __init__(
@@ -53,6 +54,7 @@ class Track:
         self.cgroup = cgroup
         self.cgroup_before: tuple[CgroupReading, ...] | None = None
         self.ring = Ring(now_s)
+        self.tree_ring: Ring | None = None
         self.marked = False
         self.last_s = now_s
         self.last_bytes = self.tree_bytes = self.tree_peak_bytes = self.status_bytes = 0
@@ -83,6 +85,9 @@ class Track:
         tree = self.last_bytes
         if self._has_descendants:
             tree += memory.descendants_bytes()
+            if self.tree_ring is None:
+                self.tree_ring = Ring(now_s)
+            self.tree_ring.append(now_s, tree)
         if tree != self.tree_bytes:
             self._note_tree(tree, now_s)
         if now_s >= self.slow_due_s:

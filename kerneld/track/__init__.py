@@ -1,5 +1,6 @@
 """Facts about the living into their roles, and into deaths when they end."""
 
-from kerneld.track.tracker import Moves, Tracker
+from kerneld.track.moves import Moves
+from kerneld.track.tracker import Tracker
 
 __all__ = ["Moves", "Tracker"]

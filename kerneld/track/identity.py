@@ -3,7 +3,8 @@
 import re
 import uuid
 
-from kerneld.model.facts import ProcessSeen, ServerSeen
+from kerneld.model.death import Death
+from kerneld.model.facts import ProcessEnded, ProcessSeen, ServerSeen
 from kerneld.model.living import TrackedLife
 from kerneld.model.process import Connection, Kernel, Process, Server
 from kerneld.model.vocabulary import Scope, ServerKind
@@ -22,6 +23,18 @@ def tracked_life(boot_id: str, life: Life, file: ConnectionFile) -> TrackedLife:
         kernel=kernel,
         server=kernel.server,
         watched_since=life.watched_since,
+    )
+
+
+def kernel_death(boot_id: str, life: Life, file: ConnectionFile, ended: ProcessEnded) -> Death:
+    return Death(
+        scope=Scope.KERNEL,
+        ended=ended,
+        life=tracked_life(boot_id, life, file),
+        handle=life.seen.handle,
+        answered=life.confirmed or file.session.heard,
+        session=file.session,
+        file_problem=file.problem,
     )
 
 

@@ -105,3 +105,11 @@ def is_wrapper(life: Life, files: Iterable[ConnectionFile]) -> bool:
     path = life.seen.connection_file
     lives = (one for file in files for one in file.kernels())
     return any(life.pid in one.seen.parents and one.seen.connection_file == path for one in lives)
+
+
+def kernel_above(
+    files: Iterable[ConnectionFile], parents: tuple[int, ...]
+) -> tuple[Life, ConnectionFile] | None:
+    """The nearest living kernel among these pids."""
+    kernels = {life.pid: (life, file) for file in files for life in file.kernels()}
+    return next((kernels[pid] for pid in parents if pid in kernels), None)

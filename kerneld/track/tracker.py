@@ -1,6 +1,6 @@
 """Facts about the living into moves: who is watched, who is listened to, who died."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from kerneld.model.death import Death, Successor
@@ -25,8 +25,10 @@ from kerneld.model.facts import (
     FileOpened,
     KernelStatus,
     ListenState,
+    LogRecord,
     PortsHeard,
     ProcessChanged,
+    ProcessDying,
     ProcessEnded,
     ProcessSeen,
     ServerSeen,
@@ -37,22 +39,20 @@ from kerneld.model.living import TrackedLife
 from kerneld.model.process import Kernel, ProcessKey
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope
-from kerneld.track.identity import kernel_of, server_of, tracked_life
-from kerneld.track.roles import ConnectionFile, Life, Role, is_wrapper, wrappers_of
+from kerneld.track.identity import kernel_death, kernel_of, server_of, tracked_life
+from kerneld.track.moves import Moves
+from kerneld.track.roles import (
+    ConnectionFile,
+    Life,
+    Role,
+    is_wrapper,
+    kernel_above,
+    wrappers_of,
+)
+from kerneld.track.workers import Worker, WorkerEnd, Workers, worker_death
 
 FILE_KEPT = timedelta(seconds=60)
 """after the last process that named it: a restart comes within seconds"""
-
-
-@dataclass(slots=True)
-class Moves:
-    """What one fact led to. tracked: lives to be kept in the database; gone: to be dropped."""
-
-    effects: list[Effect] = field(default_factory=list)
-    deaths: list[Death] = field(default_factory=list)
-    successors: list[Successor] = field(default_factory=list)
-    tracked: list[TrackedLife] = field(default_factory=list)
-    gone: list[ProcessKey] = field(default_factory=list)
 
 
 class Tracker:
@@ -63,6 +63,7 @@ class Tracker:
         self._files: dict[int, ConnectionFile] = {}
         self._handle_of: dict[ProcessKey, int] = {}
         self._servers: dict[ProcessKey, TrackedLife] = {}
+        self._workers = Workers()
 
     def feed(self, fact: Fact) -> Moves:
         moves = Moves()
@@ -79,6 +80,10 @@ class Tracker:
                 self._ports_heard(fact, moves)
             case ProcessEnded():
                 self._process_ended(fact, moves)
+            case ProcessDying():
+                self._process_dying(fact, moves)
+            case LogRecord() if fact.event.is_oom:
+                self._worker_ended(self._workers.killed(fact), moves)
             case KernelStatus() | CellStarted() | CellFailed() | ShutdownAnnounced() | ListenState():
                 self._session_fact(fact)
         return moves
@@ -159,7 +164,7 @@ class Tracker:
 
     def _watch(self, key: ProcessKey, pidfd: int, moves: Moves) -> None:
         """One pidfd a process: a kernel may be another kernel's server."""
-        watched = key in self._handle_of or key in self._servers
+        watched = key in self._handle_of or key in self._servers or key in self._workers
         moves.effects.append(CloseFd(pidfd) if watched else WatchExit(key, pidfd))
 
     def _process_changed(self, changed: ProcessChanged, moves: Moves) -> None:
@@ -197,36 +202,56 @@ class Tracker:
             moves.gone.append(ended.key)
         handle = self._handle_of.pop(ended.key, None)
         if handle is None:
+            self._worker_ended(self._workers.ended(ended, None), moves)
             return
         file = self._files[handle]
         life = file.lives.pop(ended.key)
         if life.role is Role.KERNEL:
+            self._workers.ended(ended, None)
             self._kernel_ended(life, file, ended, moves)
+        else:
+            fork = Worker(life.seen.process, life.seen.parents, life.watched_since)
+            self._worker_ended(self._workers.ended(ended, fork), moves)
         if not file.lives:
             file.empty_since = ended.at
 
     def _kernel_ended(
         self, life: Life, file: ConnectionFile, ended: ProcessEnded, moves: Moves
     ) -> None:
-        handle = life.seen.handle
         file.ended_kernels += 1
-        moves.effects.append(WatchFile(handle))
-        moves.deaths.append(
-            Death(
-                scope=Scope.KERNEL,
-                ended=ended,
-                life=tracked_life(self._boot_id, life, file),
-                handle=handle,
-                answered=life.confirmed or file.session.heard,
-                session=file.session,
-                file_problem=file.problem,
-            )
-        )
+        moves.effects.append(WatchFile(life.seen.handle))
+        moves.deaths.append(kernel_death(self._boot_id, life, file, ended))
         moves.gone.append(ended.key)
         for life in file.probed():
             self._judge_role(life, file, moves)
             if life.role is Role.KERNEL:
                 self._kernel_seen(life, file, moves)
+
+    # ------------------------------------------------------------------ workers
+
+    def _process_dying(self, dying: ProcessDying, moves: Moves) -> None:
+        """Watched until it has ended, where it is below a kernel and none itself."""
+        key = dying.process.key
+        handle = self._handle_of.get(key)
+        itself = handle is not None and self._files[handle].lives[key].role is Role.KERNEL
+        stranger = kernel_above(self._files.values(), dying.parents) is None
+        if itself or stranger or not self._workers.wants(key):
+            if dying.pidfd is not None:
+                moves.effects.append(CloseFd(dying.pidfd))
+            return
+        if dying.pidfd is not None:
+            self._watch(key, dying.pidfd, moves)
+        self._workers.is_dying(dying)
+
+    def _worker_ended(self, end: WorkerEnd | None, moves: Moves) -> None:
+        above = None if end is None else kernel_above(self._files.values(), end.worker.parents)
+        if end is None or above is None:
+            return
+        life, file = above
+        if not self._workers.has_share(end.ended.at, life.seen.process):
+            return
+        kernel = kernel_of(self._boot_id, life, file)
+        moves.deaths.append(worker_death(end, kernel, file.session))
 
     # ------------------------------------------------------------------ files and ports
 
@@ -283,11 +308,8 @@ class Tracker:
 
     def sweep(self, now: datetime) -> list[Effect]:
         """Let go of files that nobody has named for a while; a restart comes within seconds."""
-        idle = [
-            handle
-            for handle, file in self._files.items()
-            if file.empty_since is not None and now - file.empty_since > FILE_KEPT
-        ]
+        since = {handle: file.empty_since for handle, file in self._files.items()}
+        idle = [handle for handle, at in since.items() if at is not None and now - at > FILE_KEPT]
         for handle in idle:
             del self._files[handle]
         return [ReleaseFile(handle) for handle in idle]

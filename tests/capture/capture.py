@@ -123,7 +123,8 @@ def _watched(
             playing = {name: pool.submit(plays[name], stage) for name in plays if name in names}
         for name, played in playing.items():
             try:
-                lives[name] = played.result()
+                workers = stage.extra.get(name, ())
+                lives[name] = [*played.result(), *(Life(pid) for pid in workers)]  # type: ignore[attr-defined]
             except (RigError, OSError, AssertionError) as problem:
                 print(f"{name} could not be played: {problem!r}", file=sys.stderr)
         pids = {life.pid for each in lives.values() for life in each}

@@ -69,6 +69,42 @@ closed = multiprocessing.Pool(8)
 closed.map(abs, range(100))
 closed.close()
 closed.join()
+import subprocess, sys
+for end in ("sys.exit(3)", "os._exit(1)", "os.kill(os.getpid(), 15)"):
+    subprocess.run([sys.executable, "-c", "import os, sys; " + end])
+for end in ("terminate", "kill"):
+    worker = multiprocessing.get_context("spawn").Process(target=abs, args=(1,))
+    worker.start()
+    getattr(worker, end)()
+    worker.join()
+"""
+# A pool whose worker takes more than the cgroup has: Linux kills the worker, the kernel lives.
+POOL_THAT_GROWS = """
+import concurrent.futures, multiprocessing, os, time
+def fill():
+    with open({told!r}, "w") as told:
+        print(os.getpid(), file=told)
+    time.sleep(3)  # the daemons look at children, and for a kernel in another cgroup, each second
+    held = []
+    while True:
+        held.append(b"x" * (8 << 20))
+        time.sleep(0.03)
+with concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
+    pool.submit(fill).result()
+"""
+# spawned, forked by a server of its own, forked from the kernel itself
+WORKERS_THAT_CRASH = """
+import ctypes, multiprocessing, os
+with open({told!r}, "w") as told:
+    for how, end, given in (
+        ("spawn", ctypes.string_at, (0,)),
+        ("forkserver", os.abort, ()),
+        ("fork", ctypes.string_at, (0,)),
+    ):
+        worker = multiprocessing.get_context(how).Process(target=end, args=given)
+        worker.start()
+        print(worker.pid, file=told, flush=True)
+        worker.join()
 """
 SHADOW = """
 import os

@@ -50,6 +50,13 @@ class Report:
         assert len(found) == 1, f"{role} has {len(found)} ends of pid {life.pid}: {found}"
         return found[0]
 
+    def workers(self, scenario: str) -> list[int]:
+        """The pids of the workers that died there, in order."""
+        self.of(scenario)
+        pids = self.stage.extra[scenario]
+        assert isinstance(pids, list)
+        return pids
+
     def first(self, role: str, scenario: str) -> Incident:
         return self.end(role, self.of(scenario)[0])
 

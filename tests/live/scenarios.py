@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import asked_for
 import deaths
+import workers
 from cells import FATAL_CELLS
 from stage import Life, Stage
 
@@ -11,6 +12,8 @@ from stage import Life, Stage
 SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "broken-start": deaths.broken_start,
     "oom-cgroup": deaths.killed_for_its_cgroup,
+    "worker-oom": workers.killed_for_memory,
+    "worker-crashes": workers.crashed,
     "server-killed": deaths.server_killed,
     "clean": asked_for.clean_starts_and_stops,
     "papermill": asked_for.finished_by_papermill,

@@ -14,6 +14,8 @@ REQUESTED = [
     ("restart-idle", [Cause.RESTART, Cause.SHUTDOWN]),
     ("restart-busy", [Cause.RESTART, Cause.SHUTDOWN]),
     ("survivor", [Cause.SHUTDOWN]),
+    ("worker-oom", [Cause.SHUTDOWN]),
+    ("worker-crashes", [Cause.SHUTDOWN]),
     ("nbclient", [Cause.SHUTDOWN]),
     ("papermill", [Cause.SHUTDOWN]),
 ]
@@ -78,5 +80,6 @@ def test_nothing_else_is_reported(report: Report, role: str) -> None:
     expected |= {report.of("server-killed")[0].pid}
     if role == "plain":
         expected |= {report.of("restart-stuck")[0].pid}
+    expected |= {pid for name in ("worker-oom", "worker-crashes") for pid in report.workers(name)}
     told = [end for end in report.ends[role] if end.is_incident and end.user.uid == PLAIN]
     assert [story(end) for end in told if end.process.pid not in expected] == []

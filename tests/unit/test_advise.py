@@ -23,7 +23,7 @@ from kerneld.model.case import Case
 from kerneld.model.facts import Blind, PeakReading
 from kerneld.model.incident import Advice
 from kerneld.model.verdict import Verdict
-from kerneld.model.vocabulary import PeakHow
+from kerneld.model.vocabulary import PeakHow, Scope
 
 NO_LOG = (Blind(source="kmsg", reason="dmesg_restrict is 1"),)
 
@@ -41,6 +41,7 @@ TABLE = {
         death(signal=9, cgroup=counters(), blind=NO_LOG), "memory-limit", False,
     ),
     "neighbour": (death(signal=9, log=(HOG,)), "neighbour-hog", True),
+    "a worker": (death(signal=9, scope=Scope.WORKER, log=(oom(),)), "workers", True),
     "segfault": (death(signal=11), "native-crash", False),
     "abort": (death(signal=6), "abort", False),
     "killed": (death(signal=9), "unknown-sender", False),

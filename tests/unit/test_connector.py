@@ -19,10 +19,12 @@ from dying import ENDS, Running, let_go, open_fds, running, until, waiting, watc
 
 from kerneld.errors import SourceUnavailable
 from kerneld.model.effects import WatchExit
-from kerneld.model.facts import SourceLost
+from kerneld.model.facts import ExitLearned, ProcessDying, ProcessEnded, SourceLost
+from kerneld.model.process import ProcessKey
 from kerneld.model.vocabulary import ExitHow
 from kerneld.sources import connector
-from kerneld.sources.connector import ConnectorSource, ExecGate, open_connector
+from kerneld.sources.connector import ConnectorSource, open_connector
+from kerneld.sources.gates import Allowance, ExecGate
 
 ALL = os.environ.get("KERNELD_TESTS") == "all"
 
@@ -60,7 +62,7 @@ def watched(process: "subprocess.Popen[bytes]", it: Running) -> WatchExit:
 @pytest.mark.parametrize("end", ENDS)
 def test_an_end_is_told_with_its_status_and_time(end: str, reaped: bool, tmp_path: Path) -> None:
     code, status = ENDS[end]
-    with running(ConnectorSource(nothing)) as it:
+    with running(ConnectorSource(nothing, boot_id="b")) as it:
         process = waiting(code, tmp_path)
         order = watched(process, it)
         before = datetime.now(UTC)
@@ -82,7 +84,7 @@ def test_an_end_is_told_with_its_status_and_time(end: str, reaped: bool, tmp_pat
 
 @needs_connector
 def test_other_processes_and_threads_are_not_told() -> None:
-    with running(ConnectorSource(nothing)) as it:
+    with running(ConnectorSource(nothing, boot_id="b")) as it:
         process = waiting("exit 0")
         watched(process, it)
         for _ in range(20):
@@ -91,6 +93,44 @@ def test_other_processes_and_threads_are_not_told() -> None:
         let_go(process)
         assert it.learned().key.pid == process.pid
         process.wait()
+
+
+CRASHING_CHILDREN = "read line; for i in $(seq 25); do sh -c 'kill -ABRT $$'; sh -c 'exit 3'; done"
+
+
+@needs_connector
+def test_a_child_that_crashes_is_told_however_soon_it_is_reaped() -> None:
+    """The shell waits for each: it is gone 0.1 ms after its end, and a stranger's is not told."""
+    subprocess.run(["sh", "-c", "kill -ABRT $$"], check=False)
+    with running(ConnectorSource(nothing, boot_id="b")) as it:
+        process = waiting(CRASHING_CHILDREN)
+        order = watched(process, it)
+        subprocess.run(["sh", "-c", "kill -ABRT $$"], check=False)
+        let_go(process)
+        told: dict[int, ProcessDying] = {}
+        ends: dict[ProcessKey, int | None] = {}
+        while True:
+            fact = it.next()
+            if isinstance(fact, ExitLearned):
+                break
+            if isinstance(fact, ProcessDying):
+                told[fact.process.pid] = fact
+            elif isinstance(fact, ProcessEnded):
+                ends[fact.key] = fact.readings[0].status_raw
+        process.wait()
+        assert len(told) == 25
+        assert {dying.parents[0] for dying in told.values()} == {order.key.pid}
+        gone = {dying.process.key for dying in told.values() if dying.pidfd is None}
+        assert ends.keys() == gone
+        assert {(status or 0) & 0x7F for status in ends.values()} <= {signal.SIGABRT}
+        for dying in told.values():
+            if dying.pidfd is not None:
+                os.close(dying.pidfd)
+
+
+def test_a_program_that_crashes_in_a_loop_has_its_share() -> None:
+    allowance = Allowance(50)
+    assert sum(allowance.take(n / 1000) for n in range(3000)) <= 50 * 4
 
 
 EXEC_FROM_A_THREAD = """
@@ -104,7 +144,7 @@ time.sleep(1000)
 @needs_connector
 def test_a_thread_that_execs_is_no_end_of_its_process() -> None:
     """Linux sends an exit event with the process's own pid and status 0, and the process lives on."""
-    with running(ConnectorSource(nothing)) as it:
+    with running(ConnectorSource(nothing, boot_id="b")) as it:
         process = subprocess.Popen(
             [sys.executable, "-c", EXEC_FROM_A_THREAD], stdin=subprocess.PIPE, bufsize=0
         )
@@ -127,7 +167,7 @@ def program(pid: int) -> str:
 
 @needs_connector
 def test_a_main_thread_that_left_first_proves_nothing_of_the_end() -> None:
-    with running(ConnectorSource(nothing)) as it:
+    with running(ConnectorSource(nothing, boot_id="b")) as it:
         child = os.fork()
         if child == 0:
             threading.Thread(target=time.sleep, args=(1000,)).start()
@@ -147,7 +187,7 @@ def test_a_main_thread_that_left_first_proves_nothing_of_the_end() -> None:
 @needs_connector
 def test_a_process_that_is_dead_when_the_order_comes_leaves_no_pid_to_mistake() -> None:
     """Its pid may go to another process, whose exit would be taken for it."""
-    with running(ConnectorSource(nothing)) as it:
+    with running(ConnectorSource(nothing, boot_id="b")) as it:
         process = waiting("exit 0")
         order = watch(process.pid)
         os.close(order.pidfd)
@@ -168,7 +208,7 @@ def test_an_exec_is_told_to_discovery_soon_and_a_burst_but_a_few_times() -> None
         if not pids:
             calls.append(time.monotonic())
 
-    with running(ConnectorSource(on_exec)):
+    with running(ConnectorSource(on_exec, boot_id="b")):
         until(lambda: len(calls) == 1)
         time.sleep(0.05)
         calls.clear()
@@ -232,7 +272,10 @@ def test_a_full_buffer_is_said_and_looked_after(monkeypatch: pytest.MonkeyPatch)
         return sock
 
     monkeypatch.setattr(connector, "open_connector", open_small)
-    source = ConnectorSource(lambda _: (calls.append(0.0), time.sleep(0.5))[0])  # a slow look
+    source = ConnectorSource(
+        lambda _: (calls.append(0.0), time.sleep(0.5))[0],  # a slow look
+        boot_id="b",
+    )
     with running(source) as it:
         for _ in range(60):
             subprocess.run(["true"], check=True)
@@ -293,7 +336,7 @@ def test_another_listener_s_answer_is_not_taken_for_ours() -> None:
 @needs_connector
 def test_a_stop_leaves_no_descriptor() -> None:
     before = open_fds()
-    with running(ConnectorSource(nothing)) as it:
+    with running(ConnectorSource(nothing, boot_id="b")) as it:
         pass
     os.close(it.source._mailbox.fd)  # type: ignore[attr-defined]
     assert open_fds() == before

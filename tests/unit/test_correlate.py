@@ -195,3 +195,22 @@ def test_a_threads_line_joins_by_the_crash_that_linux_told(
     for fact in facts if line_first else facts[::-1]:
         correlator.feed(fact)
     assert [r.tgid for r in correlator.case("u").log] == [20]
+
+
+def worker_death(pid: int, at: datetime = NOW) -> Death:
+    """Of kernel k1, which is pid 20."""
+    kernel = death(20).life
+    life = kernel.model_copy(update={"scope": Scope.WORKER, "process": process(pid)})
+    return Death(Scope.WORKER, ProcessEnded(at, at, process(pid).key), life)
+
+
+@pytest.mark.parametrize("worker_first", [True, False])
+def test_a_worker_that_went_with_its_kernel_is_part_of_that_incident(
+    correlator: Correlator, worker_first: bool
+) -> None:
+    """A cgroup that is killed as a whole is one story, not nine."""
+    both = [("u", death(20)), ("w", worker_death(30)), ("x", worker_death(31, NOW - 2 * SECOND))]
+    for uuid, each in both if not worker_first else reversed(both):
+        correlator.open(each, uuid=uuid, now=0.0, memory=MemoryAccount(), cgroup=None)
+    told = {uuid: correlator.case(uuid).caused_by for uuid in "uwx"}
+    assert told == {"u": None, "w": "u", "x": None}

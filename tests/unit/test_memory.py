@@ -378,10 +378,10 @@ def test_a_real_oom_kill_is_in_the_delta_and_in_the_samples(memcg: Path) -> None
             time.sleep(0.02)
         grower.child.wait()
         died_at = datetime.now(UTC)
-        at_once = source.cgroup_delta(key)
+        at_once = source.cgroup_delta(key, datetime.now(UTC))
         account = source.account(key, died_at)
         time.sleep(1.5)
-        later = source.cgroup_delta(key)
+        later = source.cgroup_delta(key, datetime.now(UTC))
     assert grower.child.returncode == -9
     for delta in (at_once, later):
         assert delta is not None

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerneld.parse.netlink import (
+    PROC_EVENT_COREDUMP,
     PROC_EVENT_EXEC,
     PROC_EVENT_EXIT,
+    Crashed,
     Executed,
     LeaderExited,
     TaskEnd,
@@ -129,6 +131,22 @@ def test_only_tracked_main_threads_pass(count: int) -> None:
         b"short",
     ]
     assert run_filter(connector_filter(pids, execs=False), unwanted + wanted) == wanted
+
+
+def test_every_crash_passes_and_the_exit_that_follows() -> None:
+    """Whose child's child it was is not in the event."""
+    crash = message(proc_event(PROC_EVENT_COREDUMP, 10, 9))
+    deadly = [message(proc_event(PROC_EVENT_EXIT, 9, 9, status)) for status in (4, 6, 11 | 0x80, 31)]
+    others = [message(proc_event(PROC_EVENT_EXIT, 9, 9, status)) for status in (9, 15, 11 << 8)]
+    thread = message(proc_event(PROC_EVENT_EXIT, 10, 9, 11))
+    told = [crash, *deadly]
+    assert run_filter(connector_filter([1, 2], execs=False), [*told, *others, thread]) == told
+
+
+def test_a_crash_names_the_parent() -> None:
+    event = struct.pack("=IIQiiii8x", PROC_EVENT_COREDUMP, 0, 123, 10, 9, 7, 8)
+    payload = struct.pack("=IIIIHH", 1, 1, 0, 0, len(event), 0) + event
+    assert parse_proc_event(payload) == Crashed(10, 9, 8)
 
 
 def test_execs_pass_where_asked_for() -> None:

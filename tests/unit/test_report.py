@@ -26,7 +26,7 @@ from kerneld.diagnose import diagnose
 from kerneld.model.case import Case
 from kerneld.model.facts import CellFailed, CellStarted, LogEvent, PeakReading
 from kerneld.model.incident import Incident
-from kerneld.model.vocabulary import Category, Cause, ExitHow, LimitKind, PeakHow, State
+from kerneld.model.vocabulary import Category, Cause, ExitHow, LimitKind, PeakHow, Scope, State
 from kerneld.report import build_incident
 
 
@@ -139,3 +139,15 @@ def test_the_story_needs_no_printed_line() -> None:
     """A line without its text (an older capture) must not break the report."""
     bare = line("segfault").model_copy(update={"event": LogEvent(kind="segfault", pid=PID)})
     assert incident(death(signal=11, log=(bare,))).cause is Cause.SEGFAULT
+
+
+def test_a_worker_is_told_as_its_kernels() -> None:
+    """Whatever user it took on; and that the kernel lives is a comfort."""
+    kernel = process()
+    worker = process(5000, comm="ffmpeg", uid=0, user_name="root", ppid=PID)
+    case = death(signal=11)
+    told = incident(case.model_copy(update={"scope": Scope.WORKER, "process": worker}))
+    assert (told.scope, told.process.pid, told.user.uid) == (Scope.WORKER, 5000, kernel.uid)
+    assert told.kernel is not None
+    assert told.kernel.pid == kernel.pid
+    assert "The kernel itself lives on." in told.summary

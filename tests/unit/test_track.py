@@ -7,17 +7,21 @@ import pytest
 from kerneld.model.effects import CloseFd, FindListener, Listen, ProbePorts, ReleaseFile, WatchExit
 from kerneld.model.facts import (
     ConnectionRead,
+    ExitReading,
     FileOpened,
     KernelStatus,
     ListenState,
+    LogEvent,
+    LogRecord,
     PortsHeard,
+    ProcessDying,
     ProcessEnded,
     ProcessSeen,
     ServerSeen,
 )
-from kerneld.model.process import Connection, Process, ProcessKey
+from kerneld.model.process import CgroupLocation, Connection, Limit, Process, ProcessKey
 from kerneld.model.session import Session
-from kerneld.model.vocabulary import Scope, ServerKind
+from kerneld.model.vocabulary import ExitHow, LimitKind, Scope, ServerKind
 from kerneld.track import Moves, Tracker
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -324,3 +328,133 @@ def test_what_a_kernel_does_is_not_known_while_it_is_not_heard() -> None:
     assert session.heard_of(status("busy", "n")).busy is True
     assert session.heard_of(status("idle", "n")).busy is False
     assert session.heard_of(status("starting", kind="")).busy is False
+
+
+# ---------------------------------------------------------------- workers
+
+
+def dying(
+    pid: int, *, parents: tuple[int, ...] = (20, 10, 1), for_memory: bool = False
+) -> ProcessDying:
+    who = process(pid, ppid=parents[0])
+    return ProcessDying(NOW, who, pid + 1000, parents, for_memory=for_memory)
+
+
+def gone(pid: int, status_raw: int | None) -> ProcessEnded:
+    readings = (ExitReading(how=ExitHow.PIDFD, status_raw=status_raw, at=NOW),)
+    return ProcessEnded(NOW, NOW, process(pid).key, readings if status_raw is not None else ())
+
+
+def kill_line(pid: int, at: datetime = NOW) -> LogRecord:
+    return LogRecord(at=at, event=LogEvent(kind="oom_memcg", pid=pid, comm="python3", line="…"))
+
+
+@pytest.mark.parametrize(
+    ("for_memory", "status_raw", "told"),
+    [
+        (False, 11, True),
+        (False, 6 | 0x80, True),
+        (False, None, True),
+        (False, 9, False),
+        (False, 3, False),
+        (False, 1 << 8, False),
+        (True, 9, True),
+        (True, None, True),
+        (True, 15, False),
+        (True, 0, False),
+    ],
+    ids=[
+        "segfault", "abort with a core", "crash, status lost", "killed", "SIGQUIT", "left",
+        "OOM kill", "OOM kill, status lost", "named, then ended by SIGTERM", "named, then left",
+    ],
+)  # fmt: skip
+def test_a_workers_crash_or_oom_kill_is_told_and_no_other_end(
+    for_memory: bool, status_raw: int | None, told: bool
+) -> None:
+    tracker = Tracker("b")
+    moves = feed(tracker, seen(20), dying(30, for_memory=for_memory))
+    assert moves.effects == [WatchExit(process(30).key, 1030)]
+    deaths = feed(tracker, gone(30, status_raw)).deaths
+    assert [(d.scope, d.life.process.pid) for d in deaths] == ([(Scope.WORKER, 30)] if told else [])
+    assert all(d.life.kernel is not None and d.life.kernel.id == UUID for d in deaths)
+    assert dead_pids(tracker, 20) == [20]
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [dying(30, parents=(10, 1)), dying(20, parents=(10, 1))],
+    ids=["no child of a kernel", "the kernel itself"],
+)
+def test_a_strangers_death_is_let_go(stranger: ProcessDying) -> None:
+    tracker = Tracker("b")
+    moves = feed(tracker, seen(20), stranger)
+    assert moves.effects == [CloseFd(stranger.process.pid + 1000)]
+
+
+def test_two_sources_that_name_a_worker_make_one_death_of_it() -> None:
+    tracker = Tracker("b")
+    feed(tracker, seen(20), dying(30))
+    assert feed(tracker, dying(30)).effects == [CloseFd(1030)]
+    assert len(feed(tracker, gone(30, 11)).deaths) == 1
+    late = feed(tracker, dying(30))
+    assert (late.effects, late.deaths) == ([CloseFd(1030)], [])
+
+
+def test_a_worker_that_was_reaped_at_once_is_told_by_its_exit_alone() -> None:
+    tracker = Tracker("b")
+    lost = ProcessDying(NOW, process(30), None, (20, 10, 1), for_memory=False)
+    assert feed(tracker, seen(20), lost).effects == []
+    assert len(feed(tracker, gone(30, 7)).deaths) == 1
+
+
+@pytest.mark.parametrize("line_first", [True, False])
+def test_a_fork_of_the_kernel_that_is_killed_is_told_only_where_the_log_names_it(
+    line_first: bool,
+) -> None:
+    """It carries the kernel's command line, so its pidfd was there from its start."""
+    tracker = Tracker("b")
+    feed(tracker, seen(20), seen(30, parents=(20, 10, 1)), seen(31, parents=(20, 10, 1)))
+    facts = [kill_line(30), gone(30, 9)] if line_first else [gone(30, 9), kill_line(30)]
+    deaths = [death.life.process.pid for fact in facts for death in tracker.feed(fact).deaths]
+    assert deaths == [30]
+    assert feed(tracker, gone(31, 9)).deaths == []
+
+
+def test_an_old_line_in_the_log_names_another_process() -> None:
+    tracker = Tracker("b")
+    feed(tracker, seen(20), seen(30, parents=(20, 10, 1)))
+    feed(tracker, kill_line(30, NOW - timedelta(hours=1)))
+    assert feed(tracker, gone(30, 9)).deaths == []
+
+
+def test_a_worker_whose_kernel_is_gone_is_none() -> None:
+    tracker = Tracker("b")
+    feed(tracker, seen(20), dying(30), ended(20))
+    assert feed(tracker, gone(30, 11)).deaths == []
+
+
+def test_a_kernel_has_its_share_of_worker_incidents() -> None:
+    tracker = Tracker("b")
+    feed(tracker, seen(20))
+    told = 0
+    for pid in range(100, 200):
+        feed(tracker, dying(pid))
+        told += len(feed(tracker, gone(pid, 11)).deaths)
+    assert told == 16
+
+
+def test_a_dying_worker_keeps_its_kernels_cgroup_and_wish() -> None:
+    """In v1 a dying process is in the root cgroup already, and it has no environment any more."""
+    limit = Limit(kind=LimitKind.CGROUP, limit_bytes=1 << 30, path="/pool")
+    mine = {
+        "cgroup": CgroupLocation(version=1, path="/pool"),
+        "limits": (limit,),
+        "environ": {"KERNELD_CODE": "off"},
+    }
+    kernel = process(20).model_copy(update=mine)
+    root = process(30).model_copy(update={"cgroup": CgroupLocation(version=1, path="/")})
+    tracker = Tracker("b")
+    feed(tracker, seen(20, process=kernel))
+    feed(tracker, ProcessDying(NOW, root, 5, (20,), for_memory=False))
+    worker = feed(tracker, gone(30, 11)).deaths[0].life.process
+    assert {name: getattr(worker, name) for name in mine} == mine
