@@ -11,6 +11,7 @@ from kerneld.model.incident import (
     ContainerPart,
     ExitPart,
     FaultPart,
+    HostState,
     Incident,
     KernelPart,
     MemoryPart,
@@ -79,6 +80,7 @@ def build_incident(
         fault=_fault(case),
         killer=verdict.killer,
         bystanders=_bystanders(case),
+        host_state=_host_state(case),
         kernels=case.kernels,
         summary=verdict.summary,
         because=verdict.because,
@@ -208,6 +210,11 @@ def _fault(case: Case) -> FaultPart | None:
         object=name,
         offset=offset,
     )
+
+
+def _host_state(case: Case) -> HostState | None:
+    shm = case.memory.shm
+    return None if shm is None else HostState(shm_free_bytes=shm.free_bytes)
 
 
 def _bystanders(case: Case) -> tuple[Bystander, ...]:

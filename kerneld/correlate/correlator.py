@@ -122,7 +122,8 @@ class Correlator:
         changes: dict[str, object] = {"settled": True, "blind": self._recent.blindness(case)}
         if memory is not None:
             peaks = merged(memory.peaks, case.memory.peaks)
-            changes["memory"] = memory.model_copy(update={"peaks": peaks})
+            kept = {"peaks": peaks, "shm": case.memory.shm}  # its end frees what it held
+            changes["memory"] = memory.model_copy(update=kept)
         if cgroup is not None:
             changes["cgroup"] = cgroup
         self._change(uuid, **changes)

@@ -35,6 +35,14 @@ class PeakReading(Record):
     lower_bound: bool = False
 
 
+class ShmReading(Record):
+    """The fullest that the process's /dev/shm was seen in its last 2 s, its end counted."""
+
+    size_bytes: int
+    free_bytes: int
+    at: Timestamp
+
+
 class MemoryAccount(Record):
     """A process's memory as the sampler knew it.
 
@@ -52,6 +60,7 @@ class MemoryAccount(Record):
     growth_bytes_per_s: float | None = None
     host_total_bytes: int | None = None
     host_available_bytes: int | None = None
+    shm: ShmReading | None = None
 
 
 class CgroupReading(Record):

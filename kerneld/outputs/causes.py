@@ -49,7 +49,7 @@ CAUSES: dict[Cause, CauseText] = {
     ),
     Cause.SHM_FULL: CauseText(
         "/dev/shm was full",
-        "SIGBUS, and /dev/shm was full when last seen.",
+        "SIGBUS, and the /dev/shm that it saw was full within its last 2 s: likely.",
         "Use fewer DataLoader workers or smaller batches; in a container raise --shm-size.",
     ),
     Cause.SEGFAULT: CauseText(

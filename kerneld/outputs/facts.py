@@ -116,9 +116,10 @@ def _host(incident: Incident) -> Iterable[str]:
     state = incident.host_state
     if state is None:
         return
+    shm = state.shm_free_bytes if incident.cause in (Cause.SHM_FULL, Cause.BUS_ERROR) else None
     for value, name in (
         (state.swap_free_bytes, "swap"),
-        (state.shm_free_bytes, "/dev/shm"),
+        (shm, "/dev/shm"),
         (state.disk_free_bytes, "disk"),
     ):
         if value is not None:

@@ -152,6 +152,22 @@ def parse_limits(data: bytes) -> Rlimits:
     return Rlimits(soft(b"Max address space"), soft(b"Max data size"))
 
 
+def mount_at(mountinfo: bytes, path: str, *, kind: str) -> tuple[int, int] | None:
+    """The device (major, minor) of what is mounted there last; None unless it is of this kind.
+
+    `36 35 0:23 / /dev/shm rw,nosuid shared:5 - tmpfs tmpfs rw`: the kind stands behind the dash.
+    """
+    found = None
+    for line in mountinfo.splitlines():
+        before, _, behind = line.partition(b" - ")
+        fields, kinds = before.split(), behind.split()
+        if len(fields) > 4 and fields[4] == path.encode() and kinds:
+            major, _, minor = fields[2].partition(b":")
+            numbers = major.isdigit() and minor.isdigit() and kinds[0] == kind.encode()
+            found = (int(major), int(minor)) if numbers else None
+    return found
+
+
 def parse_environ(data: bytes) -> dict[str, str]:
     """The whitelisted variables alone; the first of a name counts, as getenv has it."""
     kept: dict[str, str] = {}

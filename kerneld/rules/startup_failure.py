@@ -22,6 +22,7 @@ REFINES = frozenset(
         Cause.ARITHMETIC_FAULT,
         Cause.ABORT,
         Cause.TRAP,
+        Cause.SHM_FULL,
     }
 )
 

@@ -22,6 +22,7 @@ from kerneld.sources.memory_track import (
     STATUS_REST_S,
     Track,
 )
+from kerneld.sources.shm_history import ShmHistories
 from kerneld.sources.source import Mailbox, Outlet
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class MemorySource:
         self._tracks: dict[ProcessKey, Track] = {}
         self._living: list[Track] = []
         self._cgroups: dict[tuple[int, str], CgroupHistory] = {}
+        self._shm = ShmHistories(proc_root)
         self._host: deque[tuple[float, Meminfo]] = deque(maxlen=40)
 
     def control(self, effect: Effect) -> None:
@@ -112,6 +114,7 @@ class MemorySource:
         self._host.append((now_s, meminfo))
         for cgroup in self._cgroups.values():
             cgroup.sample(now_s)
+        self._shm.sample(now_s)
         ended = False
         for track in self._living:
             ended |= not track.sample(now_s)
@@ -125,6 +128,8 @@ class MemorySource:
             return
         for track in busy:
             track.sample(now_s)
+        for shm in {track.shm for track in busy if track.shm}:
+            shm.sample(now_s)
         for cgroup in {track.cgroup for track in busy}:
             if cgroup is not None:
                 cgroup.sample_usage()
@@ -168,6 +173,7 @@ class MemorySource:
         except OSError as problem:
             log.warning("the memory of process %d can't be sampled: %s", process.pid, problem)
         track = self._tracks[process.key] = Track(memory, cgroup, now_s)
+        track.shm = self._shm.join(process.pid, now_s)
         if track.sample(now_s):
             track.slow_due_s += process.pid % SLOW_REST_S  # spread, so no second looks at all of them
             track.status_due_s += process.pid % STATUS_REST_S
@@ -203,6 +209,7 @@ class MemorySource:
         track.close()
         self._living = [other for other in self._living if other is not track]
         self._leave_cgroup(track.cgroup)
+        self._shm.leave(track.shm)
 
     def _leave_cgroup(self, cgroup: CgroupHistory | None) -> None:
         if cgroup is None:
@@ -234,6 +241,7 @@ class MemorySource:
             growth_bytes_per_s=track.ring.growth_bytes_per_s(died_s, over_s=GROWTH_OVER_S),
             host_total_bytes=total,
             host_available_bytes=free,
+            shm=track.shm.fullest(died_s, died_at, boot_seconds()) if track.shm else None,
         )
 
     def tree_account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount:

@@ -8,6 +8,7 @@ from kerneld.parse.procfs import parse_statm_rss
 from kerneld.proc.memory import PAGE_BYTES, ProcessMemory
 from kerneld.sources.cgroup_history import CgroupHistory
 from kerneld.sources.ring import Ring
+from kerneld.sources.shm_history import ShmHistory
 
 GROWTH_BYTES = 4 << 20
 """since the last sample: more is growth, and the process is looked at busy_hz times a second"""
@@ -34,6 +35,7 @@ class Track:
         "marked",
         "memory",
         "ring",
+        "shm",
         "slow_due_s",
         "status_bytes",
         "status_due_s",
@@ -55,6 +57,7 @@ class Track:
         self.cgroup_before: tuple[CgroupReading, ...] | None = None
         self.ring = Ring(now_s)
         self.tree_ring: Ring | None = None
+        self.shm: ShmHistory | None = None
         self.marked = False
         self.last_s = now_s
         self.last_bytes = self.tree_bytes = self.tree_peak_bytes = self.status_bytes = 0

@@ -40,6 +40,21 @@ if platform.machine() == "x86_64":
         "trap": MACHINE_CODE.format(code="cc"),  # int3
         "arithmetic-fault": MACHINE_CODE.format(code="31c031d231c9f7f1c3"),  # div by ecx = 0
     }
+SHM_BYTES = 16 << 20
+# without a name, as PyTorch's DataLoader has its own: the end of the process frees it
+FILL_SHM = (
+    SENT
+    + f"""
+import mmap, tempfile
+file = tempfile.TemporaryFile(dir="/dev/shm")
+file.truncate({2 * SHM_BYTES})
+view = mmap.mmap(file.fileno(), {2 * SHM_BYTES})
+for start in range(0, {2 * SHM_BYTES}, 4096):
+    if start == {SHM_BYTES - 16384}:
+        time.sleep(0.3)
+    view[start] = 1
+"""
+)
 GROW_SLOWLY = """
 import time
 print("growing", flush=True)

@@ -6,7 +6,16 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from cells import FATAL_CELLS, GROW_SLOWLY, HOLD_A_GIGABYTE, NULL_READ, SHADOW, SLEEP
+from cells import (
+    FATAL_CELLS,
+    FILL_SHM,
+    GROW_SLOWLY,
+    HOLD_A_GIGABYTE,
+    NULL_READ,
+    SHADOW,
+    SHM_BYTES,
+    SLEEP,
+)
 from jupyters import (
     BareKernel,
     JupyterServer,
@@ -160,13 +169,25 @@ def bare_ipc_segfault(stage: Stage) -> list[Life]:
     return _bare(stage, "ipc")
 
 
-def _bare(stage: Stage, transport: str) -> list[Life]:
-    kernel = BareKernel(stage.world.plain, transport)
+def shm_full(stage: Stage) -> list[Life]:
+    """In a mount namespace whose /dev/shm is a small tmpfs of its own."""
+    own = f"mount -t tmpfs -o size={SHM_BYTES} tmpfs /dev/shm"
+    return _bare(stage, "tcp", FILL_SHM, shell=own)
+
+
+def shm_has_room(stage: Stage) -> list[Life]:
+    """The same SIGBUS, by a file cut short, with the small /dev/shm nearly empty."""
+    own = f"mount -t tmpfs -o size={SHM_BYTES} tmpfs /dev/shm"
+    return _bare(stage, "tcp", FATAL_CELLS["bus-error"], shell=own)
+
+
+def _bare(stage: Stage, transport: str, code: str = NULL_READ, *, shell: str = "") -> list[Life]:
+    kernel = BareKernel(stage.world.plain, transport, shell)
     client = KernelClient(kernel.connection_file, listeners=stage.listeners - 1)
     stage.secrets.append(client.key)
     witness = Witness(kernel.pid)
     client.run("1 + 1")
-    client.begin(NULL_READ)
+    client.begin(code)
     witness.wait_dead()
     life = Life(kernel.pid, PLAIN, None, None, 2, datetime.now(UTC))
     client.close()

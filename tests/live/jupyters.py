@@ -229,10 +229,17 @@ class NotebookSession:
 class BareKernel:
     """A kernel of a bare KernelManager in a process of its own, which reaps nothing unasked."""
 
-    def __init__(self, person: Person, transport: str = "tcp") -> None:
+    def __init__(self, person: Person, transport: str = "tcp", shell: str = "") -> None:
+        """shell: what root does in a mount namespace of its own, before it becomes the person."""
         self.person = person
+        argv, ids = [sys.executable, "-c", MANAGER, transport], {}
+        if shell:
+            who = f"setpriv --reuid={person.uid} --regid={person.uid} --clear-groups"
+            argv = ["unshare", "-m", "sh", "-c", f'{shell} && exec {who} -- "$@"', "sh", *argv]
+            ids = {"user": 0, "group": 0}
         self.process = person.popen(
-            [sys.executable, "-c", MANAGER, transport],
+            argv,
+            **ids,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

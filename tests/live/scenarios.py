@@ -28,6 +28,8 @@ SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "wrapped": deaths.wrapped_in_a_shell,
     "bare": deaths.bare_segfault,
     "bare-ipc": deaths.bare_ipc_segfault,
+    "shm-full": deaths.shm_full,
+    "shm-room": deaths.shm_has_room,
     "other-user": deaths.another_users_kernel,
     "xeus": deaths.xeus_segfault,
     "bash": deaths.bash_killed,

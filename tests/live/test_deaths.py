@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from cells import SHM_BYTES
 from report import NEEDED, SEEING, Report, each_role, story
 from rig import OTHER, PLAIN
 from scenarios import SCENARIOS
@@ -24,7 +25,10 @@ FAULTS = [
     ("bare", Cause.SEGFAULT, 11, None),
     ("bare-ipc", Cause.SEGFAULT, 11, None),
     ("headless-crash", Cause.SEGFAULT, 11, None),
+    ("shm-room", Cause.BUS_ERROR, 7, None),
 ]
+# the signal is certain, what it came of is told by numbers
+REFINED = [("shm-full", Cause.SHM_FULL, 7, None)]
 EXITS = [
     ("exit-call", Cause.EXIT_CALL, None, 0),
     ("hard-exit-3", Cause.HARD_EXIT, None, 3),
@@ -38,7 +42,7 @@ KILLS = [
     ("killed-idle", Cause.KILLED, 9, None),
     ("bash", Cause.KILLED, 9, None),
 ]
-DEATHS = [row for row in FAULTS + EXITS + KILLS if row[0] in SCENARIOS]
+DEATHS = [row for row in FAULTS + REFINED + EXITS + KILLS if row[0] in SCENARIOS]
 each_death = pytest.mark.parametrize(
     ("scenario", "cause", "number", "code"), DEATHS, ids=[row[0] for row in DEATHS]
 )
@@ -123,6 +127,23 @@ def test_a_segfault_names_the_faulting_object(report: Report, role: str, scenari
     end = report.first(role, scenario)
     assert end.fault is not None, story(end)
     assert (end.fault.object or "").startswith("libc"), end.fault
+
+
+@each_role
+@pytest.mark.parametrize("scenario", [row[0] for row in REFINED])
+def test_what_numbers_tell_is_likely_at_most(report: Report, role: str, scenario: str) -> None:
+    end = report.first(role, scenario)
+    assert end.confidence is Confidence.LIKELY, story(end)
+
+
+@each_role
+def test_shared_memory_is_that_of_the_kernels_own_namespace(report: Report, role: str) -> None:
+    for scenario, full in (("shm-full", True), ("shm-room", False)):
+        state = report.first(role, scenario).host_state
+        assert state is not None
+        assert state.shm_free_bytes is not None
+        assert (state.shm_free_bytes < 320 << 10) is full
+        assert state.shm_free_bytes <= SHM_BYTES
 
 
 def test_a_plain_user_is_told_that_the_log_was_closed(report: Report) -> None:

@@ -17,6 +17,7 @@ from kerneld.model.facts import (
     LogRecord,
     MemoryAccount,
     ServerEnd,
+    ShmReading,
     ShutdownAnnounced,
     SignalSent,
     Succession,
@@ -151,6 +152,13 @@ def counters(
         rise["peak_bytes"] = int(peaks[1] * 4 * GIB)
     after = () if gone else (before.model_copy(update=rise),)
     return CgroupDelta(before=(before,), after=after, kills_in_window=sigkilled)
+
+
+def shm(free: float, *, seconds: float = -0.05) -> MemoryAccount:
+    """A /dev/shm of 64 MiB with this share of it free."""
+    size = 64 << 20
+    seen = ShmReading(size_bytes=size, free_bytes=int(free * size), at=at(seconds))
+    return room().model_copy(update={"shm": seen})
 
 
 def room(*, available_gib: float = 12.0) -> MemoryAccount:

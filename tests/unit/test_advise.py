@@ -14,6 +14,7 @@ from cases import (
     oom,
     process,
     server_end,
+    shm,
     task,
 )
 
@@ -42,6 +43,7 @@ TABLE = {
     ),
     "neighbour": (death(signal=9, log=(HOG,)), "neighbour-hog", True),
     "a worker": (death(signal=9, scope=Scope.WORKER, log=(oom(),)), "workers", True),
+    "shared memory": (death(signal=7, memory=shm(0.0)), "shm-full", False),
     "segfault": (death(signal=11), "native-crash", False),
     "abort": (death(signal=6), "abort", False),
     "killed": (death(signal=9), "unknown-sender", False),

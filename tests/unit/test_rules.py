@@ -24,6 +24,7 @@ from cases import (
     sent,
     server,
     server_end,
+    shm,
     succeeded,
     unread,
 )
@@ -182,6 +183,13 @@ FAULTS = {
     "SIGBUS": (death(signal=7), C.BUS_ERROR, CERTAIN),
     "SIGILL": (death(signal=4, log=(line("invalid_opcode"),)), C.ILLEGAL_INSTRUCTION, CERTAIN),
     "SIGFPE": (death(signal=8, log=(line("divide_error"),)), C.ARITHMETIC_FAULT, CERTAIN),
+    "SIGBUS, shared memory full": (death(signal=7, memory=shm(0.0)), C.SHM_FULL, LIKELY),
+    "SIGBUS, shared memory nearly full": (death(signal=7, memory=shm(0.08)), C.BUS_ERROR, CERTAIN),
+    "SIGBUS, shared memory empty": (death(signal=7, memory=shm(0.9)), C.BUS_ERROR, CERTAIN),
+    "SIGSEGV, shared memory full": (death(signal=11, memory=shm(0.0)), C.SEGFAULT, CERTAIN),
+    "SIGBUS by an alignment check": (
+        death(signal=7, memory=shm(0.0), log=(line("bus_error"),)), C.BUS_ERROR, CERTAIN,
+    ),
     "SIGABRT": (death(signal=6), C.ABORT, CERTAIN),
     "SIGTRAP": (death(signal=5, log=(line("int3"),)), C.TRAP, CERTAIN),
     "SIGXCPU": (death(signal=24), C.CPU_LIMIT, CERTAIN),
