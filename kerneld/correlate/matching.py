@@ -109,7 +109,7 @@ def case_of(death: Death, uuid: str, host: Host) -> Case:
         host=host,
         boot_id_now=host.boot_id,
         kernel=life.kernel,
-        process=life.process,
+        process=life.process.under(death.ended.rlimits) if death.ended.rlimits else life.process,
         server=life.server,
         kernels=death.kernels,
         died_at=death.ended.at,

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kerneld.model.base import CellSource, CodeDigest, ErrorValue, Record, Timestamp
-from kerneld.model.process import Connection, Process, ProcessKey
+from kerneld.model.process import Connection, Process, ProcessKey, Rlimits
 from kerneld.model.vocabulary import ExitHow, Trust
 
 # ---------------------------------------------------------------- evidence: the end of a process
@@ -390,12 +390,16 @@ class PortsHeard:
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnded:
-    """A watched process died. readings: every account that could be had at once."""
+    """A watched process died. readings: every account that could be had at once.
+
+    rlimits: as they were at its end, of one that aborted or faulted, while that can be read.
+    """
 
     at: Timestamp
     detected_at: Timestamp
     key: ProcessKey
     readings: tuple[ExitReading, ...] = ()
+    rlimits: Rlimits | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from pydantic import Field
 from kerneld.model.base import Record, Timestamp
 from kerneld.model.vocabulary import LimitKind, ServerKind
 
+_RLIMITS = (LimitKind.RLIMIT_AS, LimitKind.RLIMIT_DATA)
+
 
 class ProcessKey(Record):
     """The identity of a process on disk: never its pid alone, nor the pid with its start tick.
@@ -27,6 +29,22 @@ class Limit(Record):
     kind: LimitKind
     limit_bytes: int
     path: str | None = None
+
+
+class Rlimits(Record):
+    """Soft limits of a process on its memory; None: unlimited, or not to be read."""
+
+    address_space_bytes: int | None = None
+    data_bytes: int | None = None
+    stack_bytes: int | None = None
+
+    def limits(self) -> list[Limit]:
+        """Those that bound all of it."""
+        both = (
+            (LimitKind.RLIMIT_AS, self.address_space_bytes),
+            (LimitKind.RLIMIT_DATA, self.data_bytes),
+        )
+        return [Limit(kind=kind, limit_bytes=size) for kind, size in both if size is not None]
 
 
 class CgroupLocation(Record):
@@ -59,10 +77,20 @@ class Process(Record):
     ns_pid: int | None = None
     container_id: str | None = None
     same_network_namespace: bool = True
+    stack_top: int | None = None
+    """where the main thread's stack begins, below arguments and environment; it grows downwards"""
+    stack_limit_bytes: int | None = None
+    """None: unlimited, or not to be read"""
 
     @property
     def pid(self) -> int:
         return self.key.pid
+
+    def under(self, rlimits: Rlimits) -> "Process":
+        """The same process with these limits: it can change its own at any moment."""
+        kept = [limit for limit in self.limits if limit.kind not in _RLIMITS]
+        limits = tuple(sorted([*kept, *rlimits.limits()], key=lambda limit: limit.limit_bytes))
+        return self.model_copy(update={"limits": limits, "stack_limit_bytes": rlimits.stack_bytes})
 
 
 class Connection(Record):

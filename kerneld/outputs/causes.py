@@ -81,7 +81,8 @@ CAUSES: dict[Cause, CauseText] = {
     Cause.TRAP: CauseText("a trap instruction was reached", "SIGTRAP.", _UPDATE),
     Cause.STACK_OVERFLOW: CauseText(
         "a recursion ran out of stack",
-        "SIGSEGV a few bytes beyond the stack of the thread that faulted.",
+        "SIGSEGV, and the Linux log's address is where the main thread's stack had to end (certain), "
+        "or where a thread's stack pointer stood, on a page that is not there (likely).",
         "Bound the recursion, or turn it into a loop; setrecursionlimit only removes the guard.",
     ),
     Cause.CPU_LIMIT: CauseText(

@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
+from kerneld.model.process import Rlimits
+
 ENVIRON_NAMES = frozenset(
     {
         "JPY_SESSION_NAME",
@@ -56,6 +58,8 @@ class Stat:
     cpu_ticks: int
     start_ticks: int
     exit_code: int | None
+    stack_top: int | None = None
+    """startstack, below the arguments and the environment; None where it is masked, or a zombie's"""
 
 
 def parse_stat(data: bytes) -> Stat | None:
@@ -76,6 +80,7 @@ def parse_stat(data: bytes) -> Stat | None:
             cpu_ticks=int(fields[11]) + int(fields[12]),
             start_ticks=int(fields[19]),
             exit_code=int(fields[49]) if len(fields) > 49 else None,
+            stack_top=int(fields[25]) or None if len(fields) > 25 else None,
         )
     except ValueError:
         return None
@@ -134,14 +139,6 @@ def parse_statm_rss(data: bytes) -> int | None:
     return int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else None
 
 
-@dataclass(frozen=True, slots=True)
-class Rlimits:
-    """Soft limits that bound memory; None: unlimited, or not to be read."""
-
-    address_space_bytes: int | None = None
-    data_bytes: int | None = None
-
-
 def parse_limits(data: bytes) -> Rlimits:
     """/proc/PID/limits: fixed columns, `unlimited` for none."""
 
@@ -149,7 +146,11 @@ def parse_limits(data: bytes) -> Rlimits:
         found = re.search(rb"^" + name + rb" +(\d+) ", data, re.MULTILINE)
         return int(found[1]) if found else None
 
-    return Rlimits(soft(b"Max address space"), soft(b"Max data size"))
+    return Rlimits(
+        address_space_bytes=soft(b"Max address space"),
+        data_bytes=soft(b"Max data size"),
+        stack_bytes=soft(b"Max stack size"),
+    )
 
 
 def mount_at(mountinfo: bytes, path: str, *, kind: str) -> tuple[int, int] | None:

@@ -8,11 +8,9 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from kerneld.model.case import Host
-from kerneld.model.process import CgroupLocation, Limit, Process, ProcessKey
-from kerneld.model.vocabulary import LimitKind
+from kerneld.model.process import CgroupLocation, Limit, Process, ProcessKey, Rlimits
 from kerneld.parse.cgroups import container_of, parse_membership, unit_of
 from kerneld.parse.procfs import (
-    Rlimits,
     Stat,
     parse_argv,
     parse_environ,
@@ -63,6 +61,7 @@ def _process(key: ProcessKey, stat: Stat, folder: int, *, roots: tuple[str, str]
         return None
     groups = parse_membership(_read_at(folder, "cgroup"))
     memory_path = groups.memory.path if groups.memory else None
+    rlimits = parse_limits(_read_at(folder, "limits"))
     container = container_of(memory_path) or container_of(groups.systemd)
     return Process(
         key=key,
@@ -75,11 +74,13 @@ def _process(key: ProcessKey, stat: Stat, folder: int, *, roots: tuple[str, str]
         started_at=started_at(stat.start_ticks),
         cgroup=groups.memory,
         unit=unit_of(groups.systemd) or unit_of(memory_path),
-        limits=_limits(parse_limits(_read_at(folder, "limits")), groups.memory, roots),
+        limits=_limits(rlimits, groups.memory, roots),
         environ=parse_environ(_read_at(folder, "environ", MAX_ENVIRON_BYTES)),
         ns_pid=status.ns_pids[-1] if len(status.ns_pids) > 1 else None,
         container_id=container.id if container else None,
         same_network_namespace=_shares_network(folder, roots[0]),
+        stack_top=stat.stack_top,
+        stack_limit_bytes=rlimits.stack_bytes,
     )
 
 
@@ -91,12 +92,7 @@ def _limits(
     if location is not None:
         dirs = cgroup_dirs(location, proc_root=roots[0], cgroup_root=roots[1])
         limits += cgroup_limits(dirs)
-    for kind, limit_bytes in (
-        (LimitKind.RLIMIT_AS, rlimits.address_space_bytes),
-        (LimitKind.RLIMIT_DATA, rlimits.data_bytes),
-    ):
-        if limit_bytes is not None:
-            limits.append(Limit(kind=kind, limit_bytes=limit_bytes))
+    limits += rlimits.limits()
     return tuple(sorted(limits, key=lambda limit: limit.limit_bytes))
 
 
@@ -136,6 +132,12 @@ def read_sender(tid: int, *, before: datetime | None = None, proc_root: str = "/
     memory_path = groups.memory.path if groups.memory else None
     unit = unit_of(groups.systemd) or unit_of(memory_path)
     return Sender(status.tgid, stat.comm, status.uid, user_name(status.uid), unit)
+
+
+def read_rlimits(pid: int, *, proc_root: str = "/proc") -> Rlimits | None:
+    """Its limits now, a zombie's too; None when it is gone."""
+    data = _read(f"{proc_root}/{pid}/limits")
+    return parse_limits(data) if data else None
 
 
 def read_argv(pid: int, *, proc_root: str = "/proc") -> list[str]:

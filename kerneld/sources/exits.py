@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -9,11 +10,14 @@ from datetime import UTC, datetime
 
 from kerneld.model.effects import Effect, WatchExit
 from kerneld.model.facts import ExitLearned, ExitReading, ProcessEnded, SourceState
-from kerneld.model.process import ProcessKey
+from kerneld.model.process import ProcessKey, Rlimits
 from kerneld.model.vocabulary import ExitHow
-from kerneld.proc.pidfd import exit_info, tells_exit, zombie_status
+from kerneld.proc.pidfd import ZombieStatus, exit_info, is_reaped, tells_exit, zombie_status
+from kerneld.proc.process import read_rlimits
 from kerneld.sources.source import Mailbox, Outlet
 
+LIMITED_ENDS = (signal.SIGABRT, signal.SIGSEGV)
+"""those that a limit on memory or on the stack may be behind"""
 _TICK_S = 4.0
 _REAP_WAIT_S = 10.0
 """how long a zombie is waited for where its status is known already, or Linux will not tell more;
@@ -90,7 +94,8 @@ class ExitSource:
                 how=ExitHow.PROCFS, status_raw=zombie.status_raw, proven=zombie.proven, at=woke_at
             )
         readings = () if reading is None else (reading,)
-        outlet.emit(ProcessEnded(woke_at, woke_at, watched.key, readings))
+        rlimits = self._rlimits(watched, zombie) if zombie is not None else None
+        outlet.emit(ProcessEnded(woke_at, woke_at, watched.key, readings, rlimits=rlimits))
         if reading is not None and zombie is None:
             self._release(watched)
             return
@@ -100,6 +105,13 @@ class ExitSource:
         if (zombie is not None and zombie.proven) or not tells_exit(watched.pidfd):
             give_up_at = time.monotonic() + _REAP_WAIT_S
             self._given_up_at.append((give_up_at, watched.pidfd, watched.key))
+
+    def _rlimits(self, watched: _Watched, zombie: ZombieStatus) -> Rlimits | None:
+        """As the process itself may have set them; the pidfd is asked last whether it was its pid."""
+        if zombie.status_raw & 0x7F not in LIMITED_ENDS:
+            return None
+        rlimits = read_rlimits(watched.key.pid, proc_root=self._proc_root)
+        return None if is_reaped(watched.pidfd) else rlimits
 
     def _reaped(self, watched: _Watched, outlet: Outlet) -> None:
         reading = self._reading(watched)

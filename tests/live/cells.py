@@ -9,6 +9,12 @@ page = mmap.mmap(-1, 4096, prot=7)
 page.write(bytes.fromhex("{code}"))
 ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
 """
+IN_A_THREAD = MACHINE_CODE.replace(
+    "ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()",
+    "import threading\n"
+    "run = ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)))\n"
+    "thread = threading.Thread(target=run)\nthread.start()\nthread.join()",
+)
 BEYOND_THE_FILE = """
 import time; time.sleep(0.3)
 import mmap, tempfile
@@ -39,6 +45,9 @@ if platform.machine() == "x86_64":
         "illegal-instruction": MACHINE_CODE.format(code="0f0b"),  # ud2
         "trap": MACHINE_CODE.format(code="cc"),  # int3
         "arithmetic-fault": MACHINE_CODE.format(code="31c031d231c9f7f1c3"),  # div by ecx = 0
+        "stack-overflow": MACHINE_CODE.format(code="e8fbffffff"),  # calls itself
+        "thread-stack-overflow": IN_A_THREAD.format(code="e8fbffffff"),
+        "wild-write": MACHINE_CODE.format(code="48b8000000000070000048890000"),  # to 0x700000000000
     }
 SHM_BYTES = 16 << 20
 # without a name, as PyTorch's DataLoader has its own: the end of the process frees it

@@ -26,6 +26,7 @@ FAULTS = [
     ("bare-ipc", Cause.SEGFAULT, 11, None),
     ("headless-crash", Cause.SEGFAULT, 11, None),
     ("shm-room", Cause.BUS_ERROR, 7, None),
+    ("wild-write", Cause.SEGFAULT, 11, None),
 ]
 # the signal is certain, what it came of is told by numbers
 REFINED = [("shm-full", Cause.SHM_FULL, 7, None)]
@@ -127,6 +128,25 @@ def test_a_segfault_names_the_faulting_object(report: Report, role: str, scenari
     end = report.first(role, scenario)
     assert end.fault is not None, story(end)
     assert (end.fault.object or "").startswith("libc"), end.fault
+
+
+@pytest.mark.parametrize("role", SEEING)
+@pytest.mark.parametrize(
+    ("scenario", "confidence"),
+    [("stack-overflow", Confidence.CERTAIN), ("thread-stack-overflow", Confidence.LIKELY)],
+)
+def test_a_used_up_stack_is_told_where_the_log_is_read(
+    report: Report, role: str, scenario: str, confidence: Confidence
+) -> None:
+    """The end of the main thread's is reckoned from its limit; that of another, by its pointer."""
+    end = report.first(role, scenario)
+    assert (end.cause, end.confidence) == (Cause.STACK_OVERFLOW, confidence), story(end)
+
+
+@pytest.mark.parametrize("scenario", ["stack-overflow", "thread-stack-overflow"])
+def test_a_used_up_stack_is_a_segfault_without_the_log(report: Report, scenario: str) -> None:
+    end = report.first("plain", scenario)
+    assert (end.cause, end.exit.signal) == (Cause.SEGFAULT, 11), story(end)
 
 
 @each_role

@@ -36,6 +36,7 @@ def advice(case: Case) -> tuple[Advice, ...]:
 EXIT = death(code=0, busy=False, last_cell=cell(calls_exit=True), session=(idle(),))
 STARTUP = death(code=1, answered=False, busy=None, last_cell=None, process=process(age_s=1))
 HOG = oom(top=(task(PID, 1.0), task(9, 2.5, "secret-tool")))
+OVERFLOW = "python3[9]: segfault at 7f0000000ff8 ip 7f00 sp 7f0000001000 error 6"
 TABLE = {
     "memory": (death(signal=9, log=(oom(),)), "memory-limit", True),
     "memory by counters": (
@@ -44,6 +45,10 @@ TABLE = {
     "neighbour": (death(signal=9, log=(HOG,)), "neighbour-hog", True),
     "a worker": (death(signal=9, scope=Scope.WORKER, log=(oom(),)), "workers", True),
     "shared memory": (death(signal=7, memory=shm(0.0)), "shm-full", False),
+    "a used-up stack": (
+        death(signal=11, log=(line("segfault", pid=9, tgid=PID, line=OVERFLOW),)),
+        "stack-overflow", False,
+    ),
     "segfault": (death(signal=11), "native-crash", False),
     "abort": (death(signal=6), "abort", False),
     "killed": (death(signal=9), "unknown-sender", False),

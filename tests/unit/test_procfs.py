@@ -144,6 +144,7 @@ def test_statm_limits_meminfo_and_boot_time() -> None:
     assert parse_statm_rss(captured("statm")) == 51324 // 4
     assert parse_limits(captured("limits")).address_space_bytes == 16 << 30
     assert parse_limits(captured("limits")).data_bytes is None
+    assert parse_limits(captured("limits")).stack_bytes == 8 << 20
     meminfo = parse_meminfo((TREE / "proc/meminfo").read_bytes())
     assert meminfo.total_bytes is not None
     assert meminfo.available_bytes is not None

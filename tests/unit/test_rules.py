@@ -36,6 +36,21 @@ from kerneld.model.vocabulary import Cause as C
 from kerneld.model.vocabulary import Confidence, ExitHow, Scope, ServerKind
 from kerneld.rules import RULES
 
+TOP, LIMIT = 0x7FFC00000000, 8 << 20
+
+
+def overflowed(
+    address: int, *, sp: int | None = None, error: int = 6, tid: int = PID, limit: int | None = LIMIT
+) -> Case:
+    """A segfault with this line; the main thread's stack is [TOP - LIMIT, TOP)."""
+    at_sp = address + 8 if sp is None else sp
+    text = (
+        f"python3[{tid}]: segfault at {address:x} ip 7f00 sp {at_sp:x} error {error:x} in x.so[1,2+3]"
+    )
+    who = process(stack_top=TOP, stack_limit_bytes=limit)
+    return death(signal=11, process=who, log=(line("segfault", pid=tid, tgid=PID, line=text),))
+
+
 NO_LOG = (Blind(source="kmsg", reason="dmesg_restrict is 1"),)
 POSSIBLE, LIKELY, CERTAIN = Confidence.POSSIBLE, Confidence.LIKELY, Confidence.CERTAIN
 NBCLIENT, PAPERMILL = server(ServerKind.NBCLIENT), server(ServerKind.PAPERMILL)
@@ -190,6 +205,19 @@ FAULTS = {
     "SIGBUS by an alignment check": (
         death(signal=7, memory=shm(0.0), log=(line("bus_error"),)), C.BUS_ERROR, CERTAIN,
     ),
+    "main thread's stack": (overflowed(TOP - LIMIT - 8), C.STACK_OVERFLOW, CERTAIN),
+    "main thread's stack, a large frame": (
+        overflowed(TOP - LIMIT - 4096, sp=TOP - LIMIT - 300_000), C.STACK_OVERFLOW, CERTAIN,
+    ),
+    "main thread's stack, no limit known": (
+        overflowed(TOP - LIMIT - 8, limit=None), C.STACK_OVERFLOW, LIKELY,
+    ),
+    "main thread's stack pointer astray": (overflowed(TOP - 100 * LIMIT), C.SEGFAULT, CERTAIN),
+    "a thread's stack": (overflowed(0x7F0000000FF8, tid=99), C.STACK_OVERFLOW, LIKELY),
+    "NULL": (overflowed(0, sp=TOP - 5000), C.SEGFAULT, CERTAIN),
+    "a write to what is read-only": (overflowed(TOP - LIMIT - 8, error=7), C.SEGFAULT, CERTAIN),
+    "a jump into the stack": (overflowed(TOP - LIMIT - 8, error=0x14), C.SEGFAULT, CERTAIN),
+    "a wild write": (overflowed(0x700000000000, sp=TOP - 5000), C.SEGFAULT, CERTAIN),
     "SIGABRT": (death(signal=6), C.ABORT, CERTAIN),
     "SIGTRAP": (death(signal=5, log=(line("int3"),)), C.TRAP, CERTAIN),
     "SIGXCPU": (death(signal=24), C.CPU_LIMIT, CERTAIN),
