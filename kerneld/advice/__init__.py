@@ -4,6 +4,7 @@ from typing import Protocol
 
 from kerneld.advice import (
     abort,
+    allocation_failure,
     exit_in_cell,
     hard_exit,
     memory_limit,
@@ -31,6 +32,7 @@ PIECES: tuple[Piece, ...] = (
     neighbour_hog,
     workers,
     memory_limit,
+    allocation_failure,
     native_crash,
     stack_overflow,
     shm_full,

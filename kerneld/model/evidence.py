@@ -127,6 +127,28 @@ def headroom(case: Case) -> Headroom:
     return Headroom(near_cgroup_limit(case) or near_host_limit(case), "; ".join(seen))
 
 
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """A limit that the process had set on its own memory, or was given, and how near it came."""
+
+    limit: Limit
+    held_bytes: int
+
+
+def reached_rlimit(case: Case) -> Ceiling | None:
+    """The limit on address space or data that was nearly used up: there Linux refuses memory."""
+    spaces = [peak.vm_bytes for peak in case.memory.peaks] + [case.memory.vm_bytes]
+    held = {
+        LimitKind.RLIMIT_AS: max((size for size in spaces if size), default=None),
+        LimitKind.RLIMIT_DATA: case.memory.data_bytes,
+    }
+    for limit in case.process.limits:
+        size = held.get(limit.kind)
+        if size is not None and size >= NEAR_LIMIT_SHARE * limit.limit_bytes:
+            return Ceiling(limit, size)
+    return None
+
+
 def own_log(case: Case, *kinds: str) -> LogRecord | None:
     """The first line of these kinds that names this process or a thread of it."""
     return next((record for record in case.log if record.event.kind in kinds), None)

@@ -28,11 +28,15 @@ class ExitReading(Record):
 
 
 class PeakReading(Record):
-    """One account of the process's own peak; lower_bound: it may have been more."""
+    """One account of the process's own peak; lower_bound: it may have been more.
+
+    vm_bytes: the most address space that it had, where the same account tells that, too.
+    """
 
     how: str
     peak_bytes: int
     lower_bound: bool = False
+    vm_bytes: int | None = None
 
 
 class ShmReading(Record):
@@ -48,12 +52,15 @@ class MemoryAccount(Record):
 
     samples: (seconds before the death ≥ 0, rss bytes of the process alone), oldest first.
     tree_peak_bytes: with its children. growth_bytes_per_s: over the last 10 s. swap: VmSwap.
+    vm_bytes, data_bytes: VmSize and the like of RLIMIT_DATA at the last sample.
     Of a worker: samples and growth are its kernel's with all children; peaks are its own.
     """
 
     samples: tuple[tuple[float, int], ...] = ()
     last_bytes: int | None = None
     last_at: Timestamp | None = None
+    vm_bytes: int | None = None
+    data_bytes: int | None = None
     tree_peak_bytes: int | None = None
     swap_bytes: int | None = None
     peaks: tuple[PeakReading, ...] = ()

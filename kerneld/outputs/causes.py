@@ -43,8 +43,8 @@ CAUSES: dict[Cause, CauseText] = {
     ),
     Cause.ALLOCATION_FAILURE: CauseText(
         "memory was refused, the process gave up",
-        "An allocation failed and ended the process: std::bad_alloc, or malloc under RLIMIT_AS. A "
-        "MemoryError that the kernel survives is no death.",
+        "SIGABRT (std::bad_alloc, a failed malloc) with a limit on address space or data (RLIMIT_AS, "
+        "RLIMIT_DATA) nearly used up: likely. A MemoryError that the kernel survives is no death.",
         "Ask for less at once, or raise the limit (`ulimit -v`) that refused it.",
     ),
     Cause.SHM_FULL: CauseText(

@@ -165,12 +165,16 @@ _FIRST_VERSION_WITH_PEAK = 3
 
 @dataclass(frozen=True, slots=True)
 class TaskEnd:
-    """The account of one thread's end. peak_bytes: of its process; None where it is not told."""
+    """The account of one thread's end. The peaks are its process's; None where they are not told.
+
+    peak_bytes: resident. vm_peak_bytes: of its address space.
+    """
 
     tid: int
     version: int
     status_raw: int
     peak_bytes: int | None
+    vm_peak_bytes: int | None = None
 
 
 def parse_task_end(payload: bytes) -> TaskEnd | None:
@@ -185,21 +189,22 @@ def parse_task_end(payload: bytes) -> TaskEnd | None:
     (tid,) = struct.unpack("=I", pid)
     (version,) = struct.unpack_from("=H", stats)
     (status_raw,) = struct.unpack_from("=I", stats, _EXIT_CODE_AT)
-    return TaskEnd(tid, version, status_raw, _peak_bytes(stats, tid, version))
+    return TaskEnd(tid, version, status_raw, *_peaks(stats, tid, version))
 
 
-def _peak_bytes(stats: bytes, tid: int, version: int) -> int | None:
+def _peaks(stats: bytes, tid: int, version: int) -> tuple[int | None, int | None]:
     if version < _FIRST_VERSION_WITH_PEAK:
-        return None
+        return None, None
     fitting = [
         shift
         for shift in _SHIFTS_BYTES.get(version, (0,))
-        if len(stats) >= _HIWATER_RSS_AT + shift + 8
+        if len(stats) >= _HIWATER_RSS_AT + shift + 16
         and struct.unpack_from("=I", stats, _PID_AT + shift)[0] == tid
     ]
     if len(fitting) != 1:
-        return None
-    return int(struct.unpack_from("=Q", stats, _HIWATER_RSS_AT + fitting[0])[0]) * 1024 or None
+        return None, None
+    rss_kib, vm_kib = struct.unpack_from("=QQ", stats, _HIWATER_RSS_AT + fitting[0])
+    return rss_kib * 1024 or None, vm_kib * 1024 or None
 
 
 _CTRL_CMD_GETFAMILY, _CTRL_ATTR_FAMILY_ID, _CTRL_ATTR_FAMILY_NAME = 3, 1, 2

@@ -139,6 +139,14 @@ def parse_statm_rss(data: bytes) -> int | None:
     return int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else None
 
 
+def parse_statm_vm(data: bytes) -> tuple[int, int] | None:
+    """Pages of address space, and of data with the stack: the first and the sixth number."""
+    fields = data.split()
+    if len(fields) < 6 or not (fields[0].isdigit() and fields[5].isdigit()):
+        return None
+    return int(fields[0]), int(fields[5])
+
+
 def parse_limits(data: bytes) -> Rlimits:
     """/proc/PID/limits: fixed columns, `unlimited` for none."""
 

@@ -7,6 +7,7 @@ from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause
 from kerneld.rules import (
     abort,
+    allocation_failure,
     arithmetic_fault,
     bus_error,
     cpu_limit,
@@ -69,6 +70,7 @@ RULES: tuple[Rule, ...] = (
     illegal_instruction,
     arithmetic_fault,
     abort,
+    allocation_failure,
     trap,
     cpu_limit,
     file_size_limit,

@@ -23,6 +23,7 @@ REFINES = frozenset(
         Cause.ABORT,
         Cause.TRAP,
         Cause.SHM_FULL,
+        Cause.ALLOCATION_FAILURE,
         Cause.STACK_OVERFLOW,
     }
 )

@@ -231,10 +231,13 @@ class MemorySource:
         if track is None:
             return MemoryAccount(host_total_bytes=total, host_available_bytes=free)
         samples = track.ring.pairs(died_s, at_most=ACCOUNT_SAMPLES)
+        vm_bytes, data_bytes = track.vm()
         return MemoryAccount(
             samples=samples,
             last_bytes=samples[-1][1] if samples else None,
             last_at=died_at - timedelta(seconds=samples[-1][0]) if samples else None,
+            vm_bytes=vm_bytes,
+            data_bytes=data_bytes,
             tree_peak_bytes=track.tree_peak_bytes or None,
             swap_bytes=track.swap_bytes,
             peaks=track.peaks(max((size for _, size in samples), default=0)),
@@ -247,8 +250,9 @@ class MemorySource:
     def tree_account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount:
         """The same of a process that lives, with all its children, when one of them died."""
         account, track = self.account(key, died_at), self._tracks.get(key)
+        own = dict.fromkeys(("swap_bytes", "vm_bytes", "data_bytes"))
         if track is None or track.tree_ring is None:
-            return account.model_copy(update={"peaks": (), "swap_bytes": None})
+            return account.model_copy(update={**own, "peaks": ()})
         died_s = _boot_clock(died_at)
         samples = track.tree_ring.pairs(died_s, at_most=ACCOUNT_SAMPLES)
         changes = {
@@ -257,9 +261,8 @@ class MemorySource:
             "last_at": died_at - timedelta(seconds=samples[-1][0]) if samples else None,
             "growth_bytes_per_s": track.tree_ring.growth_bytes_per_s(died_s, over_s=GROWTH_OVER_S),
             "peaks": (),
-            "swap_bytes": None,
         }
-        return account.model_copy(update=changes)
+        return account.model_copy(update=own | changes)
 
     def cgroup_delta(self, key: ProcessKey, died_at: datetime) -> CgroupDelta | None:
         """The cgroup's counters before the death and now; None where it is in no known cgroup.

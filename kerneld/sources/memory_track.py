@@ -4,7 +4,7 @@ import os
 
 from kerneld.model.facts import CgroupReading, PeakReading
 from kerneld.model.vocabulary import PeakHow
-from kerneld.parse.procfs import parse_statm_rss
+from kerneld.parse.procfs import parse_statm_rss, parse_statm_vm
 from kerneld.proc.memory import PAGE_BYTES, ProcessMemory
 from kerneld.sources.cgroup_history import CgroupHistory
 from kerneld.sources.ring import Ring
@@ -122,6 +122,11 @@ class Track:
             status = memory.status()
             if status.hwm_bytes is not None:
                 self.hwm_bytes, self.swap_bytes = status.hwm_bytes, status.swap_bytes
+
+    def vm(self) -> tuple[int | None, int | None]:
+        """Address space and data when it was last seen alive."""
+        pages = parse_statm_vm(self._raw)
+        return (pages[0] * PAGE_BYTES, pages[1] * PAGE_BYTES) if pages else (None, None)
 
     def peaks(self, most_bytes: int) -> tuple[PeakReading, ...]:
         """Lower bounds: it may have grown since. A VmHWM below a later sample is left out."""

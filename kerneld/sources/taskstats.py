@@ -98,7 +98,10 @@ class TaskstatsSource:
         if end is None or key is None:
             return
         reading = ExitReading(how=ExitHow.TASKSTATS, status_raw=end.status_raw, at=datetime.now(UTC))
-        peak = PeakReading(how=PeakHow.TASKSTATS, peak_bytes=end.peak_bytes) if end.peak_bytes else None
+        peak = None
+        if end.peak_bytes:
+            how, vm_bytes = PeakHow.TASKSTATS, end.vm_peak_bytes
+            peak = PeakReading(how=how, peak_bytes=end.peak_bytes, vm_bytes=vm_bytes)
         self._leaders.claim(ExitLearned(key, reading, peak), time.monotonic())
 
     def _timeout_s(self) -> float:

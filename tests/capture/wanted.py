@@ -63,6 +63,12 @@ WANTED = (
     _row("arithmetic_fault/near_miss_python", "division", Cause.SHUTDOWN, CERTAIN),
     _row("abort/hit", "abort", Cause.ABORT, CERTAIN),
     _row("abort/hit_worker", "worker-crashes", Cause.ABORT, CERTAIN, role="plain", life=2),
+    _row("allocation_failure/hit", "refused-memory", Cause.ALLOCATION_FAILURE, LIKELY),
+    _row(
+        "allocation_failure/hit_plain", "refused-memory", Cause.ALLOCATION_FAILURE, LIKELY, role="plain"
+    ),
+    _row("allocation_failure/near_miss_room", "abort-with-room", Cause.ABORT, CERTAIN),
+    _row("allocation_failure/near_miss_no_limit", "abort", Cause.ABORT, CERTAIN),
     _row("abort/near_miss_134", "hard-exit-134", Cause.HARD_EXIT, CERTAIN),
     _row("trap/hit", "trap", Cause.TRAP, CERTAIN),
     _row("trap/near_miss_ud2", "illegal-instruction", Cause.ILLEGAL_INSTRUCTION, CERTAIN),

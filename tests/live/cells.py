@@ -85,6 +85,25 @@ size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + (256 << 20), resource.RLIM_INFINITY))
 held = bytearray(1 << 30)
 """
+LIMITED = (
+    SENT
+    + """
+import ctypes, resource
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + ({room_mib} << 20), resource.RLIM_INFINITY))
+"""
+)
+# C++'s operator new throws std::bad_alloc, which nobody catches
+REFUSED_MEMORY = (
+    LIMITED.format(room_mib=256)
+    + """
+new = ctypes.CDLL("libstdc++.so.6")._Znwm
+new.argtypes, new.restype = [ctypes.c_size_t], ctypes.c_void_p
+while True:
+    ctypes.memset(new(1 << 20), 1, 1 << 20)
+"""
+)
+ABORT_WITH_ROOM = LIMITED.format(room_mib=8192) + "ctypes.CDLL(None).abort()"
 POOL = """
 import multiprocessing
 with multiprocessing.Pool(8) as terminated:

@@ -35,14 +35,14 @@ CGROUP_LIMIT = 300 * MIB
 STARTS_BEFORE_GIVING_UP = 6  # the first, and KernelRestarter.restart_limit more, one each 3 s
 
 
-def fatal(name: str) -> Callable[[Stage], list[Life]]:
+def fatal(name: str, code: str = "") -> Callable[[Stage], list[Life]]:
     """The second cell of a notebook ends its kernel."""
 
     def play(stage: Stage) -> list[Life]:
         session, client = stage.open(name)
         witness = Witness(client.pid())
         client.run("1 + 1")
-        client.begin(FATAL_CELLS[name])
+        client.begin(code or FATAL_CELLS[name])
         witness.wait_dead()
         life = ended(session, witness.pid, 2)
         client.close()

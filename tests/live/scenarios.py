@@ -5,7 +5,7 @@ from collections.abc import Callable
 import asked_for
 import deaths
 import workers
-from cells import FATAL_CELLS
+from cells import ABORT_WITH_ROOM, FATAL_CELLS, REFUSED_MEMORY
 from stage import Life, Stage
 
 # the long ones first: the rest fills the gaps
@@ -37,5 +37,7 @@ SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "killed-past": deaths.killed_in_a_cgroup_with_a_past,
     "killed-idle": deaths.killed_idle,
     "shutdown": asked_for.shut_down,
+    "refused-memory": deaths.fatal("refused-memory", REFUSED_MEMORY),
+    "abort-with-room": deaths.fatal("abort-with-room", ABORT_WITH_ROOM),
     **{name: deaths.fatal(name) for name in FATAL_CELLS},
 }

@@ -27,9 +27,13 @@ FAULTS = [
     ("headless-crash", Cause.SEGFAULT, 11, None),
     ("shm-room", Cause.BUS_ERROR, 7, None),
     ("wild-write", Cause.SEGFAULT, 11, None),
+    ("abort-with-room", Cause.ABORT, 6, None),
 ]
 # the signal is certain, what it came of is told by numbers
-REFINED = [("shm-full", Cause.SHM_FULL, 7, None)]
+REFINED = [
+    ("shm-full", Cause.SHM_FULL, 7, None),
+    ("refused-memory", Cause.ALLOCATION_FAILURE, 6, None),
+]
 EXITS = [
     ("exit-call", Cause.EXIT_CALL, None, 0),
     ("hard-exit-3", Cause.HARD_EXIT, None, 3),
@@ -154,6 +158,14 @@ def test_a_used_up_stack_is_a_segfault_without_the_log(report: Report, scenario:
 def test_what_numbers_tell_is_likely_at_most(report: Report, role: str, scenario: str) -> None:
     end = report.first(role, scenario)
     assert end.confidence is Confidence.LIKELY, story(end)
+
+
+@each_role
+def test_refused_memory_names_the_limit(report: Report, role: str) -> None:
+    """It was set in the very cell: the zombie still shows it."""
+    end = report.first(role, "refused-memory")
+    assert any(piece.source == "memory" for piece in end.because), story(end)
+    assert "ulimit" in end.advice[0].text
 
 
 @each_role

@@ -161,6 +161,11 @@ def shm(free: float, *, seconds: float = -0.05) -> MemoryAccount:
     return room().model_copy(update={"shm": seen})
 
 
+def limited(kind: LimitKind = LimitKind.RLIMIT_AS) -> Process:
+    """A process with a limit of 4 GiB on its own memory."""
+    return process(limits=(Limit(kind=kind, limit_bytes=4 * GIB),))
+
+
 def room(*, available_gib: float = 12.0) -> MemoryAccount:
     return MemoryAccount(
         samples=((1.0, GIB), (0.0, 2 * GIB)), last_bytes=2 * GIB, last_at=at(0),

@@ -10,9 +10,11 @@ from cases import (
     counters,
     death,
     idle,
+    limited,
     line,
     oom,
     process,
+    room,
     server_end,
     shm,
     task,
@@ -45,6 +47,13 @@ TABLE = {
     "neighbour": (death(signal=9, log=(HOG,)), "neighbour-hog", True),
     "a worker": (death(signal=9, scope=Scope.WORKER, log=(oom(),)), "workers", True),
     "shared memory": (death(signal=7, memory=shm(0.0)), "shm-full", False),
+    "refused memory": (
+        death(
+            signal=6, process=limited(),
+            memory=room().model_copy(update={"vm_bytes": int(3.9 * GIB)}),
+        ),
+        "allocation-failure", False,
+    ),
     "a used-up stack": (
         death(signal=11, log=(line("segfault", pid=9, tgid=PID, line=OVERFLOW),)),
         "stack-overflow", False,

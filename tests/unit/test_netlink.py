@@ -48,7 +48,7 @@ def task_end(pid: int, version: int, *, shift: int = 0, ac_pid: int | None = Non
     stats = bytearray(512)
     struct.pack_into("=H2xI", stats, 0, version, 11)
     struct.pack_into("=I", stats, 128 + shift, pid if ac_pid is None else ac_pid)
-    struct.pack_into("=Q", stats, 200 + shift, 2048)
+    struct.pack_into("=QQ", stats, 200 + shift, 2048, 4096)
     inner = attribute(1, struct.pack("=I", pid)) + attribute(3, bytes(stats))
     return struct.pack("=BBH", 2, 1, 0) + attribute(4, inner)
 
@@ -85,7 +85,7 @@ def test_another_connector_s_message_is_none_of_ours() -> None:
 @pytest.mark.parametrize(("version", "shift"), [(8, 0), (14, 0), (15, 24), (16, 48), (16, 0), (17, 0)])
 def test_the_peak_stands_where_each_version_has_it(version: int, shift: int) -> None:
     end = parse_task_end(task_end(42, version, shift=shift))
-    assert end == TaskEnd(42, version, 11, 2048 * 1024)
+    assert end == TaskEnd(42, version, 11, 2048 * 1024, 4096 * 1024)
 
 
 def test_a_name_that_imitates_a_pid_gives_no_wrong_peak() -> None:

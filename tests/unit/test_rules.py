@@ -16,6 +16,7 @@ from cases import (
     death,
     ended,
     idle,
+    limited,
     line,
     oom,
     process,
@@ -31,9 +32,9 @@ from cases import (
 
 from kerneld.diagnose import diagnose
 from kerneld.model.case import Case
-from kerneld.model.facts import Blind, ExitReading
+from kerneld.model.facts import Blind, ExitReading, MemoryAccount, PeakReading
 from kerneld.model.vocabulary import Cause as C
-from kerneld.model.vocabulary import Confidence, ExitHow, Scope, ServerKind
+from kerneld.model.vocabulary import Confidence, ExitHow, LimitKind, PeakHow, Scope, ServerKind
 from kerneld.rules import RULES
 
 TOP, LIMIT = 0x7FFC00000000, 8 << 20
@@ -49,6 +50,15 @@ def overflowed(
     )
     who = process(stack_top=TOP, stack_limit_bytes=limit)
     return death(signal=11, process=who, log=(line("segfault", pid=tid, tgid=PID, line=text),))
+
+
+def space(*, vm: float, data: float = 0, peak: float | None = None) -> MemoryAccount:
+    """Address space and data at the last sample, and the most by Linux's own account, in GiB."""
+    seen = {"vm_bytes": int(vm * GIB), "data_bytes": int(data * GIB)}
+    if peak is None:
+        return room().model_copy(update=seen)
+    told = PeakReading(how=PeakHow.TASKSTATS, peak_bytes=GIB, vm_bytes=int(peak * GIB))
+    return room().model_copy(update=seen | {"peaks": (told,)})
 
 
 NO_LOG = (Blind(source="kmsg", reason="dmesg_restrict is 1"),)
@@ -218,6 +228,30 @@ FAULTS = {
     "a write to what is read-only": (overflowed(TOP - LIMIT - 8, error=7), C.SEGFAULT, CERTAIN),
     "a jump into the stack": (overflowed(TOP - LIMIT - 8, error=0x14), C.SEGFAULT, CERTAIN),
     "a wild write": (overflowed(0x700000000000, sp=TOP - 5000), C.SEGFAULT, CERTAIN),
+    "refused address space": (
+        death(signal=6, process=limited(), memory=space(vm=3.9)), C.ALLOCATION_FAILURE, LIKELY,
+    ),
+    "refused address space, by Linux's account": (
+        death(signal=6, process=limited(), memory=space(vm=1, peak=3.9)), C.ALLOCATION_FAILURE, LIKELY,
+    ),
+    "refused data": (
+        death(signal=6, process=limited(LimitKind.RLIMIT_DATA), memory=space(vm=9, data=3.9)),
+        C.ALLOCATION_FAILURE, LIKELY,
+    ),
+    "SIGABRT with room left": (
+        death(signal=6, process=limited(), memory=space(vm=2)), C.ABORT, CERTAIN,
+    ),
+    "SIGABRT of much space, no limit": (death(signal=6, memory=space(vm=99)), C.ABORT, CERTAIN),
+    "os.abort() of a full space": (
+        death(signal=6, process=limited(), memory=space(vm=3.9), last_cell=cell(kills_itself=True)),
+        C.ABORT, CERTAIN,
+    ),
+    "SIGSEGV in a full space": (
+        death(signal=11, process=limited(), memory=space(vm=3.9)), C.SEGFAULT, CERTAIN,
+    ),
+    "left, in a full space": (
+        death(code=41, process=limited(), memory=space(vm=3.9)), C.HARD_EXIT, CERTAIN,
+    ),
     "SIGABRT": (death(signal=6), C.ABORT, CERTAIN),
     "SIGTRAP": (death(signal=5, log=(line("int3"),)), C.TRAP, CERTAIN),
     "SIGXCPU": (death(signal=24), C.CPU_LIMIT, CERTAIN),
