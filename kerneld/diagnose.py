@@ -10,7 +10,7 @@ from kerneld.model.verdict import Alternative, Evidence, Judgement, Verdict
 from kerneld.model.vocabulary import Category, Cause, Confidence, ExitHow, Scope
 from kerneld.rules import RULES, Rule, unknown
 
-PROVEN_CATEGORIES = (Category.MEMORY, Category.NATIVE, Category.LIMIT)
+PROVEN_CATEGORIES = (Category.MEMORY, Category.NATIVE, Category.LIMIT, Category.HARDWARE)
 
 
 @dataclass(frozen=True, slots=True)

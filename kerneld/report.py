@@ -24,7 +24,9 @@ from kerneld.model.story import timeline
 from kerneld.model.verdict import Judgement
 from kerneld.model.vocabulary import Cause, PeakHow, Scope, State
 
-FAULT_KINDS = ("segfault", "gpf", "invalid_opcode", "int3", "divide_error", "bus_error", "seccomp")
+FAULT_KINDS = (
+    "segfault", "gpf", "invalid_opcode", "int3", "divide_error", "bus_error", "seccomp", "mce",
+)  # fmt: skip
 BYSTANDERS = 10
 
 

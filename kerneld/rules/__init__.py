@@ -13,7 +13,9 @@ from kerneld.rules import (
     cpu_limit,
     exit_call,
     file_size_limit,
+    gpu_fault,
     hard_exit,
+    hardware_memory_error,
     headless_end,
     host_restart,
     illegal_instruction,
@@ -63,6 +65,8 @@ class Rule(Protocol):
 RULES: tuple[Rule, ...] = (
     oom_cgroup,
     oom_host,
+    hardware_memory_error,
+    gpu_fault,
     segfault,
     stack_overflow,
     bus_error,

@@ -1,7 +1,8 @@
 """Captured deaths into the cases that this hardware must not produce: with one other fact put in.
 
-`python tests/capture/assembled.py`, after capture.py. No host is driven out of memory for a test: what
-Linux wrote on one that was is in tests/captured/kmsg/oom-global-6.1.txt.
+`python tests/capture/assembled.py`, after capture.py. No host is driven out of memory for a test, no
+memory module broken, and no graphics card is at hand: what Linux wrote elsewhere is in
+tests/captured/kmsg.
 """
 
 import json
@@ -21,24 +22,41 @@ TESTS = Path(__file__).resolve().parent.parent
 CASES = TESTS / "cases"
 GLOBAL_OOM = TESTS / "captured" / "kmsg" / "oom-global-6.1.txt"
 VICTIM = "473206", "doxygen"
+XID = TESTS / "captured" / "kmsg" / "xid-43.txt"
+CUDA_PROGRAM = "2924364", "pt_main_thread"
+MEMORY_ERROR = TESTS / "captured" / "kmsg" / "mce-sigbus.txt"
+ITS_VICTIM = "1227", "mce_process_rea"
 FREE_BYTES = 34629 * 4096
 """`free:34629` of that report's Mem-Info, in pages"""
 
 
 def with_the_hosts_oom_report(case: Case) -> Case:
     """The report's lines, with this process's pid and name where its victim's stood."""
+    told = logged(case, GLOBAL_OOM, VICTIM, seconds=0.05)
+    return with_little_left(counted(case)).model_copy(update={"log": (told,)})
+
+
+def logged(case: Case, file: Path, victim: tuple[str, str], *, seconds: float) -> LogRecord:
+    """The event that names the victim of a captured log, told of this process before its end."""
     log = KernelLog(Trust.KERNEL)
     events = []
-    for line in GLOBAL_OOM.read_text().splitlines():
+    for line in file.read_text().splitlines():
         if line.startswith("#"):
             continue
-        text = line.replace(VICTIM[0], str(case.process.pid)).replace(VICTIM[1], case.process.comm)
+        text = line.replace(victim[0], str(case.process.pid)).replace(victim[1], case.process.comm)
         record = parse_record(text.encode())
         assert record is not None, line
         events += log.feed(record.message, level=record.level, facility=record.facility)
-    [event] = events + log.close()
-    told = LogRecord(at=case.died_at - timedelta(seconds=0.05), event=event)
-    return with_little_left(counted(case)).model_copy(update={"log": (told,)})
+    [event] = [each for each in events + log.close() if each.pid == case.process.pid]
+    return LogRecord(at=case.died_at - timedelta(seconds=seconds), event=event)
+
+
+def with_a_line(file: Path, victim: tuple[str, str], seconds: float) -> "Change":
+    def change(case: Case) -> Case:
+        line = logged(case, file, victim, seconds=seconds)
+        return case.model_copy(update={"log": (*case.log, line)})
+
+    return change
 
 
 def counted(case: Case) -> Case:
@@ -86,6 +104,46 @@ ASSEMBLED: tuple[tuple[str, str, Change, str, Cause, Confidence], ...] = (
         "the host's available memory lowered to what an OOM report shows",
         Cause.KILLED,
         Confidence.POSSIBLE,
+    ),
+    (
+        "gpu_fault/hit",
+        "abort/hit",
+        with_a_line(XID, CUDA_PROGRAM, 0.4),
+        "the NVIDIA driver's line of a CUDA program that read out of range added, 0.4 s before",
+        Cause.GPU_FAULT,
+        Confidence.LIKELY,
+    ),
+    (
+        "gpu_fault/near_miss_long_before",
+        "abort/hit",
+        with_a_line(XID, CUDA_PROGRAM, 12.0),
+        "the same line added, 12 s before",
+        Cause.ABORT,
+        Confidence.CERTAIN,
+    ),
+    (
+        "gpu_fault/near_miss_shut_down",
+        "shutdown/hit",
+        with_a_line(XID, CUDA_PROGRAM, 0.4),
+        "the same line added: the kernel lived on and was shut down",
+        Cause.SHUTDOWN,
+        Confidence.CERTAIN,
+    ),
+    (
+        "hardware_memory_error/hit",
+        "bus_error/hit",
+        with_a_line(MEMORY_ERROR, ITS_VICTIM, 0.01),
+        "Linux's line of an uncorrected memory error added",
+        Cause.HARDWARE_MEMORY_ERROR,
+        Confidence.CERTAIN,
+    ),
+    (
+        "hardware_memory_error/near_miss_handled",
+        "segfault/hit",
+        with_a_line(MEMORY_ERROR, ITS_VICTIM, 0.3),
+        "the same line added: its signal was handled, and the kernel died of another",
+        Cause.SEGFAULT,
+        Confidence.CERTAIN,
     ),
     (
         "pool_ended/hit",

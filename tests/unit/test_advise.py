@@ -47,6 +47,9 @@ TABLE = {
     "neighbour": (death(signal=9, log=(HOG,)), "neighbour-hog", True),
     "a worker": (death(signal=9, scope=Scope.WORKER, log=(oom(),)), "workers", True),
     "shared memory": (death(signal=7, memory=shm(0.0)), "shm-full", False),
+    "a GPU's error": (death(signal=6, log=(line("xid", xid=31),)), "hardware", False),
+    "a GPU's own error": (death(signal=6, log=(line("xid", xid=79),)), "hardware", False),
+    "broken memory": (death(signal=7, log=(line("mce"),)), "hardware", True),
     "refused memory": (
         death(
             signal=6, process=limited(),

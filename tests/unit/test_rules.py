@@ -61,6 +61,7 @@ def space(*, vm: float, data: float = 0, peak: float | None = None) -> MemoryAcc
     return room().model_copy(update=seen | {"peaks": (told,)})
 
 
+XID = line("xid", xid=31, seconds=-0.5)
 NO_LOG = (Blind(source="kmsg", reason="dmesg_restrict is 1"),)
 POSSIBLE, LIKELY, CERTAIN = Confidence.POSSIBLE, Confidence.LIKELY, Confidence.CERTAIN
 NBCLIENT, PAPERMILL = server(ServerKind.NBCLIENT), server(ServerKind.PAPERMILL)
@@ -228,6 +229,34 @@ FAULTS = {
     "a write to what is read-only": (overflowed(TOP - LIMIT - 8, error=7), C.SEGFAULT, CERTAIN),
     "a jump into the stack": (overflowed(TOP - LIMIT - 8, error=0x14), C.SEGFAULT, CERTAIN),
     "a wild write": (overflowed(0x700000000000, sp=TOP - 5000), C.SEGFAULT, CERTAIN),
+    "a GPU's error, then an abort": (death(signal=6, log=(XID,)), C.GPU_FAULT, LIKELY),
+    "a GPU's error, then a status": (death(code=1, log=(XID,)), C.GPU_FAULT, LIKELY),
+    "a GPU's error, then SIGKILL": (death(signal=9, log=(XID,)), C.KILLED, LIKELY),
+    "a GPU's error, then left in peace": (
+        death(code=0, busy=False, log=(XID,), session=(announced(),)), C.SHUTDOWN, CERTAIN,
+    ),
+    "a GPU cleared up after": (death(signal=6, log=(line("xid", xid=45),)), C.ABORT, CERTAIN),
+    "a GPU's error a minute before": (
+        death(signal=6, log=(line("xid", xid=31, seconds=-60),)), C.ABORT, CERTAIN,
+    ),
+    "broken memory": (death(signal=7, log=(line("mce"),)), C.HARDWARE_MEMORY_ERROR, CERTAIN),
+    "broken memory, unmapped by force": (
+        death(signal=9, log=(line("mce"),)), C.HARDWARE_MEMORY_ERROR, CERTAIN,
+    ),
+    "broken memory, status lost": (death(log=(line("mce"),)), C.HARDWARE_MEMORY_ERROR, CERTAIN),
+    "broken memory, as text": (
+        death(signal=7, log=(line("mce", trust=TEXT),)), C.HARDWARE_MEMORY_ERROR, LIKELY,
+    ),
+    "broken memory, /dev/shm full": (
+        death(signal=7, memory=shm(0.0), log=(line("mce"),)), C.HARDWARE_MEMORY_ERROR, CERTAIN,
+    ),
+    "broken memory, told an hour before": (
+        death(signal=7, process=process(age_s=7200), log=(line("mce", seconds=-3600),)),
+        C.BUS_ERROR, CERTAIN,
+    ),
+    "broken memory, survived": (
+        death(code=3, log=(line("mce"),)), C.HARD_EXIT, CERTAIN,
+    ),
     "refused address space": (
         death(signal=6, process=limited(), memory=space(vm=3.9)), C.ALLOCATION_FAILURE, LIKELY,
     ),
