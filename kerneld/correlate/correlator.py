@@ -12,13 +12,15 @@ from typing import TypeVar
 from kerneld.correlate.matching import (
     case_of,
     dated,
+    discard,
     got_signal,
     is_about,
+    is_next_life,
     is_same_line,
-    kills_beside,
-    kills_rose,
+    kills_counted,
     merged,
     said,
+    seen_again,
     went_with_its_kernel,
 )
 from kerneld.correlate.recent import Recent
@@ -121,14 +123,12 @@ class Correlator:
         case = self._cases[uuid]
         changes: dict[str, object] = {"settled": True, "blind": self._recent.blindness(case)}
         if memory is not None:
-            peaks = merged(memory.peaks, case.memory.peaks)
-            kept = {"peaks": peaks, "shm": case.memory.shm}  # its end frees what it held
-            changes["memory"] = memory.model_copy(update=kept)
+            changes["memory"] = seen_again(memory, case.memory)
         if cgroup is not None:
             changes["cgroup"] = cgroup
         self._change(uuid, **changes)
-        if kills_rose(self._cases[uuid]):
-            self._count_kills(uuid)
+        window = timedelta(seconds=self._settle_s)
+        self._change(uuid, **kills_counted(self._cases[uuid], self._cases.values(), window))
         return self._cases[uuid]
 
     def case(self, uuid: str) -> Case:
@@ -149,10 +149,10 @@ class Correlator:
         del self._due[uuid]
         self._sessions.pop(uuid, None)
         self._workers.discard(uuid)
-        _discard(self._by_pid, case.process.pid, uuid)
+        discard(self._by_pid, case.process.pid, uuid)
         handle = self._handles.pop(uuid, None)
         if handle is not None:
-            _discard(self._by_handle, handle, uuid)
+            discard(self._by_handle, handle, uuid)
 
     # ------------------------------------------------------------------ facts
 
@@ -253,10 +253,7 @@ class Correlator:
         return True
 
     def _join_successor(self, uuid: str, successor: Successor) -> bool:
-        case = self._cases[uuid]
-        if case.scope is not Scope.KERNEL or case.kernel is None or case.succession:
-            return False
-        if case.kernel.id != successor.kernel_id or case.process.pid == successor.pid:
+        if not is_next_life(self._cases[uuid], successor):
             return False
         self._change(uuid, succession=Succession(at=successor.at, pid=successor.pid))
         return True
@@ -292,19 +289,6 @@ class Correlator:
         readings = (*end.readings, learned.reading)
         return self._server_end_known(learned.key, end.model_copy(update={"readings": readings}))
 
-    def _count_kills(self, uuid: str) -> None:
-        """Processes of the victim's cgroup that ended by SIGKILL in its window, itself counted."""
-        case = self._cases[uuid]
-        if case.cgroup is not None:
-            kills = kills_beside(case, self._cases.values(), timedelta(seconds=self._settle_s))
-            self._change(uuid, cgroup=case.cgroup.model_copy(update={"kills_in_window": kills}))
-
     def _change(self, uuid: str, **changes: object) -> None:
         if changes:
             self._cases[uuid] = self._cases[uuid].model_copy(update=changes)
-
-
-def _discard(index: defaultdict[int, set[str]], number: int, uuid: str) -> None:
-    index[number].discard(uuid)
-    if not index[number]:
-        del index[number]

@@ -1,14 +1,16 @@
 """Which fact belongs to which death, and what of it a case keeps. Functions of data alone."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
 
 from kerneld.model.case import Case, Host
-from kerneld.model.death import Death
+from kerneld.model.death import Death, Successor
 from kerneld.model.facts import (
     Blind,
     ListenState,
     LogRecord,
+    MemoryAccount,
     PeakReading,
     SignalSent,
     ThreadCrashed,
@@ -73,14 +75,17 @@ def was_killed(case: Case) -> bool:
     return any(raw & 0x7F == SIGKILL for raw in raws)
 
 
-def kills_beside(case: Case, cases: Iterable[Case], window: timedelta) -> int:
-    """How many of these cases are kills in this one's cgroup and time, itself counted."""
-    return sum(
+def kills_counted(case: Case, cases: Iterable[Case], window: timedelta) -> dict[str, object]:
+    """Processes of the victim's cgroup that ended by SIGKILL in its window, itself counted."""
+    if case.cgroup is None or not kills_rose(case):
+        return {}
+    kills = sum(
         other.process.cgroup == case.process.cgroup
         and abs(other.died_at - case.died_at) <= window
         and was_killed(other)
         for other in cases
     )
+    return {"cgroup": case.cgroup.model_copy(update={"kills_in_window": kills})}
 
 
 def kills_rose(case: Case) -> bool:
@@ -98,6 +103,13 @@ def said(session: Session) -> dict[str, object]:
         "busy": session.busy,
         "last_cell": session.last_cell,
     }
+
+
+def is_next_life(case: Case, successor: Successor) -> bool:
+    """Whether this process serves the kernel that this one served before."""
+    if case.scope is not Scope.KERNEL or case.kernel is None or case.succession:
+        return False
+    return case.kernel.id == successor.kernel_id and case.process.pid != successor.pid
 
 
 def case_of(death: Death, uuid: str, host: Host) -> Case:
@@ -141,3 +153,15 @@ def merged(*groups: tuple[PeakReading, ...]) -> tuple[PeakReading, ...]:
         if peak.how not in best or best[peak.how].peak_bytes < peak.peak_bytes:
             best[peak.how] = peak
     return tuple(best.values())
+
+
+def seen_again(now: MemoryAccount, before: MemoryAccount) -> MemoryAccount:
+    """A later look at a dead process's memory. Its end frees what it held of /dev/shm."""
+    peaks = merged(now.peaks, before.peaks)
+    return now.model_copy(update={"peaks": peaks, "shm": before.shm})
+
+
+def discard(index: defaultdict[int, set[str]], number: int, uuid: str) -> None:
+    index[number].discard(uuid)
+    if not index[number]:
+        del index[number]

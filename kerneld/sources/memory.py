@@ -225,8 +225,7 @@ class MemorySource:
         """What the sampler knew of a process that died then; empty where it knew nothing of it."""
         died_s = _boot_clock(died_at)
         host = next((m for at_s, m in reversed(list(self._host)) if at_s <= died_s), None)
-        total = host.total_bytes if host else None
-        free = host.available_bytes if host else None
+        total, free = (host.total_bytes, host.available_bytes) if host else (None, None)
         track = self._tracks.get(key)
         if track is None:
             return MemoryAccount(host_total_bytes=total, host_available_bytes=free)

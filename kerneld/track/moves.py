@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from kerneld.model.death import Death, Successor
 from kerneld.model.effects import Effect
+from kerneld.model.facts import ProcessSeen
 from kerneld.model.living import TrackedLife
 from kerneld.model.process import ProcessKey
 
@@ -17,3 +18,8 @@ class Moves:
     successors: list[Successor] = field(default_factory=list)
     tracked: list[TrackedLife] = field(default_factory=list)
     gone: list[ProcessKey] = field(default_factory=list)
+
+
+def fds_of(seen: ProcessSeen) -> list[int]:
+    """The descriptors that a fact hands over."""
+    return [seen.pidfd] if seen.server is None else [seen.pidfd, seen.server.pidfd]

@@ -40,16 +40,9 @@ from kerneld.model.process import Kernel, ProcessKey
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope
 from kerneld.track.identity import kernel_death, kernel_of, server_of, tracked_life
-from kerneld.track.moves import Moves
-from kerneld.track.roles import (
-    ConnectionFile,
-    Life,
-    Role,
-    is_wrapper,
-    kernel_above,
-    wrappers_of,
-)
-from kerneld.track.workers import Worker, WorkerEnd, Workers, worker_death
+from kerneld.track.moves import Moves, fds_of
+from kerneld.track.roles import ConnectionFile, Life, Role, is_wrapper, wrappers_of
+from kerneld.track.workers import Worker, WorkerEnd, Workers
 
 FILE_KEPT = timedelta(seconds=60)
 """after the last process that named it: a restart comes within seconds"""
@@ -109,7 +102,7 @@ class Tracker:
     def _process_seen(self, seen: ProcessSeen, moves: Moves) -> None:
         key = seen.process.key
         if not self._leave_other_file(seen, moves):
-            moves.effects += [CloseFd(fd) for fd in _fds_of(seen)]
+            moves.effects += [CloseFd(fd) for fd in fds_of(seen)]
             if seen.handle not in self._files:
                 moves.effects.append(ReleaseFile(seen.handle))
             return
@@ -234,24 +227,16 @@ class Tracker:
         key = dying.process.key
         handle = self._handle_of.get(key)
         itself = handle is not None and self._files[handle].lives[key].role is Role.KERNEL
-        stranger = kernel_above(self._files.values(), dying.parents) is None
-        if itself or stranger or not self._workers.wants(key):
-            if dying.pidfd is not None:
-                moves.effects.append(CloseFd(dying.pidfd))
-            return
-        if dying.pidfd is not None:
+        wanted = not itself and self._workers.wants(dying, self._files.values())
+        if wanted and dying.pidfd is not None:
             self._watch(key, dying.pidfd, moves)
-        self._workers.is_dying(dying)
+        elif dying.pidfd is not None:
+            moves.effects.append(CloseFd(dying.pidfd))
+        if wanted:
+            self._workers.is_dying(dying)
 
     def _worker_ended(self, end: WorkerEnd | None, moves: Moves) -> None:
-        above = None if end is None else kernel_above(self._files.values(), end.worker.parents)
-        if end is None or above is None:
-            return
-        life, file = above
-        if not self._workers.has_share(end.ended.at, life.seen.process):
-            return
-        kernel = kernel_of(self._boot_id, life, file)
-        moves.deaths.append(worker_death(end, kernel, file.session))
+        moves.deaths += self._workers.death(end, self._files.values(), boot_id=self._boot_id)
 
     # ------------------------------------------------------------------ files and ports
 
@@ -313,7 +298,3 @@ class Tracker:
         for handle in idle:
             del self._files[handle]
         return [ReleaseFile(handle) for handle in idle]
-
-
-def _fds_of(seen: ProcessSeen) -> list[int]:
-    return [seen.pidfd] if seen.server is None else [seen.pidfd, seen.server.pidfd]

@@ -6,6 +6,7 @@ A crash is, by its signal; an OOM kill is, where the Linux log says so.
 
 import signal
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,6 +17,8 @@ from kerneld.model.living import TrackedLife
 from kerneld.model.process import Kernel, Process, ProcessKey
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope
+from kerneld.track.identity import kernel_of
+from kerneld.track.roles import ConnectionFile, kernel_above
 
 CRASHES = FAULT_SIGNALS | LIMIT_SIGNALS
 NAMED_FOR = timedelta(seconds=10)
@@ -56,9 +59,10 @@ class Workers:
     def __contains__(self, key: object) -> bool:
         return key in self._dying
 
-    def wants(self, key: ProcessKey) -> bool:
-        """Not one whose end was told already: two sources may tell of it, one of them late."""
-        return len(self._dying) < MOST_DYING and key not in self._gone
+    def wants(self, dying: ProcessDying, files: Iterable[ConnectionFile]) -> bool:
+        """One below a kernel, whose end was not told already: of two sources one may be late."""
+        known = dying.process.key in self._gone or len(self._dying) >= MOST_DYING
+        return not known and kernel_above(files, dying.parents) is not None
 
     def is_dying(self, fact: ProcessDying) -> None:
         """It is watched from now on; what is told of it by another source is told once."""
@@ -90,7 +94,19 @@ class Workers:
             self._unexplained.append(end)
         return None
 
-    def has_share(self, at: datetime, kernel: Process) -> bool:
+    def death(
+        self, end: WorkerEnd | None, files: Iterable[ConnectionFile], *, boot_id: str
+    ) -> list[Death]:
+        """The incident of the kernel above, while that lives and has its share of them left."""
+        above = None if end is None else kernel_above(files, end.worker.parents)
+        if end is None or above is None:
+            return []
+        life, file = above
+        kernel = kernel_of(boot_id, life, file)
+        told = self._has_share(end.ended.at, kernel.process)
+        return [worker_death(end, kernel, file.session)] if told else []
+
+    def _has_share(self, at: datetime, kernel: Process) -> bool:
         """Whether one more may be told of this kernel and its user; counts it."""
         while self._told and at - self._told[0][0] > SHARE_WINDOW:
             self._told.popleft()
