@@ -91,7 +91,6 @@ class Correlator:
             self._join_signal(uuid, sent)
         for key, end in self._recent.server_ends.items():
             self._join_server_end(uuid, (key, end))
-        self._join_workers(self._cases[uuid])
         return self._cases[uuid]
 
     def _join_workers(self, new: Case) -> None:
@@ -127,6 +126,7 @@ class Correlator:
         if cgroup is not None:
             changes["cgroup"] = cgroup
         self._change(uuid, **changes)
+        self._join_workers(self._cases[uuid])
         window = timedelta(seconds=self._settle_s)
         self._change(uuid, **kills_counted(self._cases[uuid], self._cases.values(), window))
         return self._cases[uuid]

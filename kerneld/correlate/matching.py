@@ -51,11 +51,15 @@ def got_signal(case: Case, sent: SignalSent) -> bool:
 
 
 def went_with_its_kernel(worker: Case, kernel: Case) -> bool:
-    """Died together, as in a cgroup that is killed as a whole: that is one incident."""
+    """Both were killed for memory at once, as in a cgroup that is killed as a whole: one incident.
+
+    A kernel that is shut down or restarted in that second explains nothing of its worker's end.
+    """
     if (worker.scope, kernel.scope) != (Scope.WORKER, Scope.KERNEL) or worker.kernel is None:
         return False
     gap = abs(kernel.died_at - worker.died_at)
-    return worker.kernel.process.key == kernel.process.key and gap <= CLOCK_SLACK
+    both = all(any(record.event.is_oom for record in case.log) for case in (worker, kernel))
+    return worker.kernel.process.key == kernel.process.key and gap <= CLOCK_SLACK and both
 
 
 def is_same_line(one: LogRecord, other: LogRecord) -> bool:

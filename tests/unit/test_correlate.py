@@ -205,12 +205,18 @@ def worker_death(pid: int, at: datetime = NOW) -> Death:
 
 
 @pytest.mark.parametrize("worker_first", [True, False])
-def test_a_worker_that_went_with_its_kernel_is_part_of_that_incident(
+def test_a_worker_killed_with_its_kernel_is_part_of_that_incident(
     correlator: Correlator, worker_first: bool
 ) -> None:
-    """A cgroup that is killed as a whole is one story, not nine."""
+    """A cgroup that is killed as a whole is one story, not nine; a request explains no kill."""
     both = [("u", death(20)), ("w", worker_death(30)), ("x", worker_death(31, NOW - 2 * SECOND))]
     for uuid, each in both if not worker_first else reversed(both):
         correlator.open(each, uuid=uuid, now=0.0, memory=MemoryAccount(), cgroup=None)
-    told = {uuid: correlator.case(uuid).caused_by for uuid in "uwx"}
+    lines = [kill_line(30), kill_line(20), kill_line(31, NOW - 2 * SECOND)]
+    first, *rest = [line.model_copy(update={"sequence": n}) for n, line in enumerate(lines)]
+    correlator.feed(first)
+    assert correlator.update("w", memory=None, cgroup=None).caused_by is None
+    for line in rest:
+        correlator.feed(line)
+    told = {uuid: correlator.update(uuid, memory=None, cgroup=None).caused_by for uuid in "uwx"}
     assert told == {"u": None, "w": "u", "x": None}
