@@ -1,12 +1,13 @@
 """The process that hears the notebooks, started once and asked whether it is there."""
 
+import os
 import select
 import socket
 import subprocess
 import sys
 
 from kerneld.doctor.check import Check
-from kerneld.model.wire import MAX_DATAGRAM_BYTES, Order, Ping, Pong, Told
+from kerneld.model.wire import MAX_DATAGRAM_BYTES, WORKING_ON, Order, Ping, Pong, Told
 from kerneld.proc.process import boot_id
 
 NAME = "iopub"
@@ -17,12 +18,15 @@ _ANSWER_S, _END_S = 5.0, 2.0
 def iopub() -> Check:
     """The reader gives up its rights, loads ZeroMQ and answers; no kernel is listened to."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-I", "-m", "kerneld.reader", str(theirs.fileno()), boot_id()]
+    note_fd = os.memfd_create("kerneld-doctor-note", os.MFD_CLOEXEC)
+    os.ftruncate(note_fd, WORKING_ON.size)
+    fds = [theirs.fileno(), note_fd]
+    command = [sys.executable, "-I", "-m", "kerneld.reader", *map(str, fds), boot_id()]
     with (
         ours,
         subprocess.Popen(
             command,
-            pass_fds=[theirs.fileno()],
+            pass_fds=fds,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -32,6 +36,7 @@ def iopub() -> Check:
         ) as reader,
     ):
         theirs.close()
+        os.close(note_fd)
         answered = _answers(ours)
         ours.close()
         try:
