@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from kerneld.daemon.owner import uuid_of
+from kerneld.daemon.identity import end_uuid
 from kerneld.model.case import Case, Host
 from kerneld.model.facts import Blind, ExitReading, MemoryAccount
 from kerneld.model.living import LivingState, TrackedLife
@@ -48,7 +48,7 @@ def _case(
     same_boot = key.boot_id == host.boot_id
     reason = "kerneld was not running when it ended"
     return Case(
-        uuid=uuid_of(key),
+        uuid=end_uuid(key, life.scope),
         scope=life.scope,
         host=host if same_boot else host.model_copy(update={"boot_id": key.boot_id}),
         boot_id_now=host.boot_id,

@@ -5,14 +5,15 @@ One thread, and the only one that touches tracking, correlation, diagnosis and t
 
 import logging
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from kerneld.advise import advise
 from kerneld.correlate import Correlator
+from kerneld.daemon.identity import end_uuid
 from kerneld.daemon.memory import Memory, at_death, at_settling
+from kerneld.daemon.roll import Roll
 from kerneld.diagnose import diagnose, is_final
 from kerneld.errors import StoreError
 from kerneld.model.case import Case, Host
@@ -68,10 +69,10 @@ class Owner:
     correlator: Correlator = field(init=False)
     _told: dict[str, _Told] = field(default_factory=dict)
     _changed: set[str] = field(default_factory=set)
-    _tracked: dict[ProcessKey, TrackedLife] = field(default_factory=dict)
-    _gone: list[ProcessKey] = field(default_factory=list)
+    _roll: Roll = field(init=False)
 
     def __post_init__(self) -> None:
+        self._roll = Roll(self.policy)
         self.tracker = Tracker(self.host.boot_id)
         self.correlator = Correlator(self.host, settle_s=self.settle_s)
 
@@ -82,15 +83,14 @@ class Owner:
         for fact in facts:
             moves = self.tracker.feed(fact)
             self._move(moves)
-            self._tracked.update({life.process.key: life for life in moves.tracked})
-            self._gone += moves.gone
+            self._roll.note(moves)
             self._changed |= self.correlator.feed(fact)
             if isinstance(fact, KernelStatus):
                 self._mark_busy(fact.handle)
             if isinstance(fact, ProcessEnded) and not moves.deaths:
                 self.rooms.act(ForgetMemory(fact.key))
         self._tell([case_uuid for case_uuid in self._changed if self._is_untold(case_uuid)])
-        self._remember_tracked()
+        self._roll.save(self.rooms.store, may_forget=not self.unsaved)
 
     def reconsider(self) -> None:
         """Judge again the open cases of which more is known; for when no fact waits.
@@ -99,18 +99,6 @@ class Owner:
         """
         self._changed &= self._told.keys()
         self._tell([case_uuid for case_uuid in self._changed if not self._is_untold(case_uuid)])
-
-    def _remember_tracked(self) -> None:
-        """Who is watched, into the database; what it does not take now is tried again."""
-        try:
-            if self._tracked:
-                self.rooms.store.track([withhold(life, self.policy) for life in self._tracked.values()])
-                self._tracked = {}
-            if self._gone and not self.unsaved:
-                self.rooms.store.untrack(self._gone)
-                self._gone = []
-        except StoreError as problem:
-            log.error("%s", problem)
 
     def _mark_busy(self, handle: int) -> None:
         kernel = self.tracker.kernel_of(handle)
@@ -130,7 +118,7 @@ class Owner:
             self._changed |= self.correlator.parent_ended(death.ended, case_uuid=None)
             return
         account, delta = at_death(self.rooms.memory, death.life, death.ended.at)
-        case_uuid = uuid_of(death.life.process.key)
+        case_uuid = end_uuid(death.life.process.key, death.scope)
         self._told[case_uuid] = _Told()
         self.correlator.open(
             self._numbered(death), uuid=case_uuid, now=time.monotonic(), memory=account, cgroup=delta
@@ -261,12 +249,6 @@ class Owner:
         if self._changed:
             return time.monotonic() + RETRY_S
         return self.correlator.next_due()
-
-
-def uuid_of(key: ProcessKey) -> str:
-    """One end, one uuid: told again after a crash of kerneld, it is the same row."""
-    name = f"kerneld:{key.boot_id}:{key.pid}:{key.start_ticks}:{key.pidfd_inode}"
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 
 
 def _is_story(life: TrackedLife) -> bool:

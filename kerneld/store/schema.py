@@ -28,8 +28,8 @@ _FIRST = (
     "CREATE TABLE evidence (uuid TEXT PRIMARY KEY, size INTEGER NOT NULL, document BLOB NOT NULL)",
     """CREATE TABLE tracked (
         boot_id TEXT NOT NULL, pid INTEGER NOT NULL, start_ticks INTEGER NOT NULL,
-        pidfd_inode INTEGER NOT NULL, document TEXT NOT NULL,
-        PRIMARY KEY (boot_id, pid, start_ticks, pidfd_inode))""",
+        pidfd_inode INTEGER NOT NULL, scope TEXT NOT NULL, document TEXT NOT NULL,
+        PRIMARY KEY (boot_id, pid, start_ticks, pidfd_inode, scope))""",
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value)",
     "CREATE INDEX ends_state ON ends(died_at) WHERE state = 'provisional'",
     "CREATE UNIQUE INDEX ends_settled ON ends(settled_seq) WHERE settled_seq IS NOT NULL",

@@ -175,13 +175,14 @@ class Store(Reading):
     def track(self, lives: Sequence[TrackedLife]) -> None:
         """Remember who is watched, so that a later daemon knows whom a killed one watched."""
         try:
-            values = [(*_key(life.process.key), life.model_dump_json()) for life in lives]
+            values = [_row_of(life) for life in lives]
         except ValueError:
-            values = [(*_key(life.process.key), rows.clean(life).model_dump_json()) for life in lives]
-        sql = "INSERT OR REPLACE INTO tracked VALUES (?, ?, ?, ?, ?)"
+            values = [_row_of(rows.clean(life)) for life in lives]
+        sql = "INSERT OR REPLACE INTO tracked VALUES (?, ?, ?, ?, ?, ?)"
         self._write(lambda: self._db.conn.executemany(sql, values))
 
     def untrack(self, keys: Sequence[ProcessKey]) -> None:
+        """Forget these processes, in whatever role."""
         sql = (
             "DELETE FROM tracked WHERE boot_id = ? AND pid = ? AND start_ticks = ? AND pidfd_inode = ?"
         )
@@ -236,6 +237,10 @@ class Store(Reading):
 
     def _set_meta(self, key: str, value: int) -> None:
         self._db.conn.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _row_of(life: TrackedLife) -> tuple[object, ...]:
+    return (*_key(life.process.key), life.scope.value, life.model_dump_json())
 
 
 def _key(key: ProcessKey) -> tuple[str, int, int, int]:
