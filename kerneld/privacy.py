@@ -8,12 +8,13 @@ from itertools import pairwise
 from typing import TypeVar, get_args
 
 from kerneld.model.base import Record, Withheld
+from kerneld.model.exceptions import public_name
 from kerneld.model.vocabulary import CodePolicy
 
 R = TypeVar("R", bound=Record)
 
 KEPT: Mapping[CodePolicy, frozenset[str]] = {
-    CodePolicy.FULL: frozenset({"source", "line", "digest", "value"}),
+    CodePolicy.FULL: frozenset({"source", "line", "digest", "value", "name"}),
     CodePolicy.LINE: frozenset({"line", "digest"}),
     CodePolicy.HASH: frozenset({"digest"}),
     CodePolicy.OFF: frozenset(),
@@ -38,6 +39,15 @@ def withhold(record: R, policy: CodePolicy) -> R:
     return record.model_copy(update=changed) if changed else record
 
 
+def tightened(policy: CodePolicy, wish: str | None) -> CodePolicy:
+    """The policy, or a tighter one that a user wished for; a wish that nobody understands is `off`."""
+    if wish is None:
+        return policy
+    word = wish.strip().lower()
+    order = list(CodePolicy)
+    return max(policy, CodePolicy(word) if word in order else CodePolicy.OFF, key=order.index)
+
+
 def _policy_name(stored: object, policy: CodePolicy) -> str:
     order = [each.value for each in CodePolicy]
     withheld = order.index(stored) if isinstance(stored, str) and stored in order else 0
@@ -50,7 +60,7 @@ def _kept(value: object, kind: str | None, policy: CodePolicy) -> object:
         return withhold(value, policy)
     if isinstance(value, str) and kind is not None:
         if kind not in KEPT[policy]:
-            return None
+            return public_name(value) if kind == "name" else None
         return value if kind == "digest" else mask_secrets(value)
     if isinstance(value, tuple):
         kept = [_kept(item, kind, policy) for item in value]

@@ -25,7 +25,7 @@ from kerneld.model.living import TrackedLife
 from kerneld.model.process import ProcessKey
 from kerneld.model.verdict import Judgement
 from kerneld.model.vocabulary import CodePolicy, Scope, State
-from kerneld.privacy import withhold
+from kerneld.privacy import tightened, withhold
 from kerneld.report import build_incident
 from kerneld.store import Store
 from kerneld.track import Moves, Tracker
@@ -233,11 +233,7 @@ class Owner:
 
     def _policy_for(self, case: Case | None) -> CodePolicy:
         """The configured policy, or a tighter one that the user set in the kernel's environment."""
-        wish = case.process.environ.get("KERNELD_CODE") if case else None
-        policies = list(CodePolicy)
-        if wish not in policies:
-            return self.policy
-        return max(self.policy, CodePolicy(wish), key=policies.index)
+        return tightened(self.policy, case.process.environ.get("KERNELD_CODE") if case else None)
 
     @property
     def unsaved(self) -> int:

@@ -63,12 +63,14 @@ class Withheld:
     """Marks a field that holds user code or data: `kerneld.privacy` decides whether it is stored.
 
     source: a whole cell. line: one line of code. digest: a hash of code. value: an error's text.
+    name: an exception's class, which is kept under every policy where it is a well-known one.
     """
 
-    kind: Literal["source", "line", "digest", "value"]
+    kind: Literal["source", "line", "digest", "value", "name"]
 
 
 CellSource = Annotated[str, Withheld("source")]
 CodeLine = Annotated[str, Withheld("line")]
 CodeDigest = Annotated[str, Withheld("digest")]
 ErrorValue = Annotated[str, Withheld("value")]
+ErrorName = Annotated[str, Withheld("name")]

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kerneld.model.base import CellSource, CodeDigest, ErrorValue, Record, Timestamp
+from kerneld.model.base import CellSource, CodeDigest, ErrorName, ErrorValue, Record, Timestamp
 from kerneld.model.process import Connection, Process, ProcessKey, Rlimits
 from kerneld.model.vocabulary import ExitHow, Trust
 
@@ -246,7 +246,7 @@ class CellFailed(Record):
     at: Timestamp
     handle: int
     parent: str | None = None
-    name: str
+    name: ErrorName | None = None
     value: ErrorValue | None = None
 
 

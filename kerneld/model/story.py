@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from kerneld.model.case import Case
+from kerneld.model.exceptions import public_name
 from kerneld.model.facts import (
     CellFailed,
     CellStarted,
@@ -45,13 +46,13 @@ def _around(case: Case) -> Iterable[TimelineEntry]:
 
 
 def _told(case: Case, fact: SessionFact) -> Iterable[TimelineEntry]:
-    """A cell's error by its class alone: the message may hold data."""
+    """A cell's error by its class alone, if that is well known: all else may hold a user's words."""
     text = None
     match fact:
         case CellStarted():
             text = f"{cell_name(fact.execution_count)} started"
         case CellFailed():
-            text = f"the cell failed: {fact.name}"
+            text = f"the cell failed: {public_name(fact.name) or 'an exception'}"
         case ShutdownAnnounced():
             text = "the kernel said that it restarts" if fact.restart else "the kernel said goodbye"
         case KernelStatus(state="starting"):

@@ -211,7 +211,7 @@ def _error(content: dict[str, object], envelope: _Envelope) -> SessionFact | Non
         at=envelope.at,
         handle=envelope.handle,
         parent=envelope.parent_id,
-        name=_text(content, "ename") or "",
+        name=_text(content, "ename"),
         value=_clean(value, MAX_VALUE_BYTES) if isinstance(value, str) else None,
     )
 

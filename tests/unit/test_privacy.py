@@ -28,11 +28,12 @@ from kerneld.model.incident import (
 )
 from kerneld.model.living import LivingState, TrackedLife
 from kerneld.model.process import Process, ProcessKey
+from kerneld.model.story import timeline
 from kerneld.model.vocabulary import Category, Cause, CodePolicy, Confidence, ExitHow, State
-from kerneld.privacy import KEPT, mask_secrets, withhold
+from kerneld.privacy import KEPT, mask_secrets, tightened, withhold
 
 AT = datetime(2026, 5, 4, 3, 2, 1, 7, tzinfo=UTC)
-MARKER = {kind: f"marker-of-a-{kind}" for kind in ("source", "line", "digest", "value")}
+MARKER = {kind: f"marker-of-a-{kind}" for kind in ("source", "line", "digest", "value", "name")}
 
 
 def an_incident() -> Incident:
@@ -79,7 +80,7 @@ def a_case() -> Case:
         session=(
             KernelStatus(at=AT, handle=1, state="busy"),
             cell,
-            CellFailed(at=AT, handle=1, name="E", value=MARKER["value"]),
+            CellFailed(at=AT, handle=1, name=MARKER["name"], value=MARKER["value"]),
         ),
         last_cell=cell,
     )
@@ -172,6 +173,48 @@ def test_every_field_that_can_hold_code_is_marked() -> None:
         if name in NAMES_OF_CODE and str in parts and not any(isinstance(p, Withheld) for p in parts)
     ]
     assert sorted(NO_CODE) == sorted(unmarked)
+
+
+def test_the_class_of_an_exception_is_marked_wherever_it_is_stored() -> None:
+    """A cell can define a class of any name, of up to 256 bytes."""
+    marked = {(r, n) for r, n, _, parts in fields() if Withheld("name") in parts}
+    assert ("CellFailed", "name") in marked
+
+
+@pytest.mark.parametrize("policy", list(CodePolicy))
+@pytest.mark.parametrize("name", ["MemoryError", "KeyboardInterrupt", "OutOfMemoryError", "Exception"])
+def test_a_well_known_exception_is_named_under_every_policy(name: str, policy: CodePolicy) -> None:
+    failed = withhold(CellFailed(at=AT, handle=1, name=name), policy)
+    assert failed.name == name
+
+
+def test_the_story_of_a_death_names_no_class_that_a_user_made_up() -> None:
+    """It is words of kerneld's own: no policy withholds anything from it later."""
+    told = " ".join(entry.text for entry in timeline(a_case()))
+    assert "the cell failed: an exception" in told
+    assert MARKER["name"] not in told
+
+
+@pytest.mark.parametrize("policy", list(CodePolicy))
+@pytest.mark.parametrize(
+    ("wish", "understood"),
+    [
+        ("off", CodePolicy.OFF),
+        ("OFF", CodePolicy.OFF),
+        (" Hash\n", CodePolicy.HASH),
+        ("off\n", CodePolicy.OFF),
+        ("full", CodePolicy.FULL),
+        ("no", CodePolicy.OFF),
+        ("0", CodePolicy.OFF),
+        ("", CodePolicy.OFF),
+    ],
+)
+def test_a_users_wish_tightens_and_fails_closed(
+    policy: CodePolicy, wish: str, understood: CodePolicy
+) -> None:
+    order = list(CodePolicy)
+    assert tightened(policy, wish) is order[max(order.index(policy), order.index(understood))]
+    assert tightened(policy, None) is policy
 
 
 def test_every_marked_field_may_be_missing() -> None:

@@ -401,3 +401,10 @@ def test_a_path_that_is_no_utf8_opens_and_can_be_stored() -> None:
     assert path is not None
     assert os.fsencode(path) == b"/home/\xe4/kernel-1.json"
     assert storable(path) == "/home/\\xe4/kernel-1.json"
+
+
+def test_a_wish_for_privacy_is_heard_however_long() -> None:
+    """Generated. A value too long to be kept is left out, and a wish left out was no wish."""
+    kept = parse_environ(b"KERNELD_CODE=off" + b" " * 100_000 + b"\0HOME=" + b"/" * 100_000)
+    assert kept["KERNELD_CODE"].strip() == "off"
+    assert "HOME" not in kept
