@@ -1,6 +1,8 @@
 """A TOML file into a frozen Config: every default lives here, every error names file and key."""
 
 import difflib
+import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from kerneld.errors import ConfigError
+from kerneld.errors import ConfigError, StoreError
 from kerneld.model.vocabulary import CodePolicy, Mode
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "allowed", "default_mode", "effective", "load", "load_given", "parse", "paths", "toml",
 ]  # fmt: skip
 
+MAX_SHOWN = 60
 AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*$")]
 
 
@@ -120,6 +123,8 @@ def paths(
         usual = _user_paths(environ, home, host)
     if database is None or database == usual.database:
         return usual
+    if not database.name:
+        raise StoreError("--db names a folder; give the path of a database's file")
     return Paths(
         config=usual.config,
         database=database,
@@ -153,22 +158,29 @@ def _xdg(environ: Mapping[str, str], name: str) -> Path | None:
 
 def load(path: Path | None) -> Config:
     """The configuration in a file; the defaults where there is no such file (or no path)."""
-    if path is None:
-        return Config()
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return Config()
-    except OSError as problem:
-        raise ConfigError(f"{path}: {problem.strerror}") from None
-    return parse(text, path)
+    text = None if path is None else _read(path)
+    return Config() if path is None or text is None else parse(text, path)
 
 
 def load_given(path: Path) -> Config:
     """The configuration in a file that a person named: it must be there."""
-    if not path.exists():
+    text = _read(path)
+    if text is None:
         raise ConfigError(f"{path}: no such file; `kerneld config path` says where it is looked for")
-    return load(path)
+    return parse(text, path)
+
+
+def _read(path: Path) -> bytes | None:
+    """None where there is no such file. A pipe in its place would hang whoever waits for its end."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigError(f"{path}: no regular file; name one with --config")
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        raise ConfigError(f"{path}: {problem.strerror}; name another file with --config") from None
 
 
 def parse(text: bytes, path: Path) -> Config:
@@ -177,6 +189,8 @@ def parse(text: bytes, path: Path) -> Config:
         table = tomllib.loads(text.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise ConfigError(f"{path}: not TOML: {problem}") from None
+    except ValueError:  # Python's own, for a decimal number of more than 4,300 digits
+        raise ConfigError(f"{path}: not TOML: a number in it has far too many digits") from None
     try:
         return Config.model_validate(table)
     except ValidationError as problem:
@@ -192,7 +206,16 @@ def _explain(error: ErrorDetails, path: Path) -> str:
         return f"{path}: {key}: no such {'key' if names[1:] else 'section'}; {_nearest(names)}"
     if len(names) == 1:
         return f"{path}: {key}: must be a section: [{key}]"
-    return f"{path}: {key} = {toml(error['input'])}: allowed is {allowed(key)}"
+    return f"{path}: {key} = {_shown(error['input'])}: allowed is {allowed(key)}"
+
+
+def _shown(value: object) -> str:
+    """A value as it stands in the file, or its beginning."""
+    try:
+        text = toml(value)
+    except ValueError:  # a hexadecimal number of more digits than Python prints
+        return "a number of far too many digits"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _nearest(names: list[str]) -> str:

@@ -115,10 +115,10 @@ def read_living(path: Path, *, uid: int | None = None) -> Living:
     """
     for file in (path, _last(path)):
         try:
-            if not file.exists():
+            if not file.is_file():
                 continue
             found = _read(file, uid)
-        except PermissionError as problem:
+        except OSError as problem:
             raise StoreError(f"{file}: {problem.strerror}") from None
         except (sqlite3.DatabaseError, ValueError) as problem:
             if getattr(problem, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kerneld.model.incident import Incident
     from kerneld.store import Query, Store
 
+LARGEST_PID = 1 << 22
 SHORTEST = timedelta(microseconds=1)
 Form = Literal["text", "json", "jsonl", "csv"]
 
@@ -62,7 +63,10 @@ OfKernel = Annotated[
     typer.Option("--kernel", metavar="ID", show_default=False, help="Only this id, or its start."),
 ]  # fmt: skip
 OfPid = Annotated[
-    int | None, typer.Option("--pid", metavar="N", min=1, show_default=False, help="Only this process.")
+    int | None,
+    typer.Option(
+        "--pid", metavar="N", min=1, max=LARGEST_PID, show_default=False, help="Only this process."
+    ),
 ]
 Everything = Annotated[
     bool, typer.Option("--all", help="Ends that were asked for, too (shutdowns, restarts, culls).")

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from kerneld.store import Query, Store
 
 PAGE = 50
+LARGEST_NUMBER = 1_000_000_000
 PACE_S = 1.0
 
 
@@ -51,7 +52,7 @@ def command(
     number: Annotated[
         int | None,
         typer.Option(
-            "-n", metavar="N", min=1, show_default=False,
+            "-n", metavar="N", min=1, max=LARGEST_NUMBER, show_default=False,
             help="The newest N (a table: 50; JSON and CSV: all).",
         ),
     ] = None,

@@ -8,6 +8,7 @@ from kerneld.errors import StoreError
 from kerneld.model.base import Record
 from kerneld.model.vocabulary import CodePolicy, Mode
 from kerneld.store import Store
+from kerneld.store.files import is_there
 
 if TYPE_CHECKING:
     from kerneld.config import Config, Paths
@@ -38,17 +39,11 @@ def configuration(file: Path | None) -> "Config":
 
 def existing_database(database: Path | None) -> Path:
     """The database to read; that there is none is told with what to do."""
-    path = database or places().database
-    try:
-        path.stat()
-    except FileNotFoundError:
+    path = places(database).database
+    if not is_there(path):
         raise StoreError(
             f"no database at {path}: nothing was recorded there yet; {_way_out()}"
-        ) from None
-    except OSError as problem:
-        raise StoreError(
-            f"{path} can't be read: {problem.strerror}; become its owner, or name one with --db"
-        ) from None
+        )
     return path
 
 

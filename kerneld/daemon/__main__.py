@@ -24,6 +24,7 @@ from kerneld.live import LiveWriter, read_living
 from kerneld.model.base import make_ready
 from kerneld.model.case import Host
 from kerneld.model.incident import Incident
+from kerneld.outputs.safe import safe_text
 from kerneld.outputs.text import one_line
 from kerneld.places import on_network, places_of
 from kerneld.proc.capabilities import watches_everybody
@@ -47,12 +48,26 @@ _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="kerneld: %(message)s")
+    _log_to_stderr()
     try:
         return _run(options)
     except KerneldError as problem:
-        print(f"kerneld: {problem}", file=sys.stderr)
+        for line in str(problem).splitlines():
+            print(f"kerneld: {safe_text(line)}", file=sys.stderr)
         return problem.exit_code
+
+
+class _Safe(logging.Formatter):
+    """Paths and names that others chose, escaped as the command line does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(safe_text, super().format(record).splitlines()))
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Safe("kerneld: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -93,7 +108,8 @@ def _collect(
         keeping = Housekeeping(store, memory, settings.retention, live=live, mode=mode)
         collector.start()
         manager.say(f"READY=1\nMAINPID={os.getpid()}")
-        print(f"kerneld ready: {mode} mode, {paths.database}", file=sys.stderr, flush=True)
+        place = safe_text(str(paths.database))
+        print(f"kerneld ready: {mode} mode, {place}", file=sys.stderr, flush=True)
         collector.run(owner, keeping.do)
         collector.stop()
     store.note_alive(datetime.now(UTC))

@@ -4,6 +4,7 @@ import errno
 import importlib.util
 import os
 import pwd
+import stat
 from pathlib import Path
 
 from kerneld.config import Paths
@@ -106,6 +107,8 @@ def neighbours() -> list[Check]:
 def _read_problem(path: Path) -> str:
     """Its first bytes are read; "" where it is not made yet."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return f"{path}: it is no regular file"
         with open(path, "rb") as file:
             file.read(16)
     except FileNotFoundError:

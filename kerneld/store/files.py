@@ -13,6 +13,23 @@ RESERVE_BYTES = 1 << 20
 """given up on a full disk: with 256 KiB SQLite could not even delete, with 1 MiB it recovered"""
 
 
+def is_there(path: Path) -> bool:
+    """Whether a database is there; StoreError for what is no file and can never be one.
+
+    A pipe in its place would hang whoever opens it.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as problem:
+        raise StoreError(f"{path}: {problem.strerror}; name another one with --db") from None
+    if stat.S_ISREG(status.st_mode):
+        return True
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+    raise StoreError(f"{path}: it is {kind}; name a database's file with --db")
+
+
 def private_folder(folder: Path) -> None:
     """Make the folder 0700; refuse one in which others could plant the database's side files.
 
@@ -48,9 +65,13 @@ def private_file(path: Path, flags: int = 0) -> int:
     return fd
 
 
+def lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
 def take_lock(path: Path) -> int:
     """The descriptor that holds this database for one daemon; closing it, or death, frees it."""
-    fd = private_file(path.with_name(f"{path.name}.lock"))
+    fd = private_file(lock_of(path))
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -22,6 +22,24 @@ Journal = Literal["WAL", "DELETE"]
 """WAL wants memory that is shared by all who open it: a network filesystem has none"""
 
 
+def held(path: Path, journal: Journal) -> tuple[int, Database]:
+    """The lock that keeps a second daemon away, and the database behind it."""
+    files.is_there(path)
+    files.private_folder(path.parent)
+    was_ours = os.path.lexists(files.lock_of(path))
+    lock = files.take_lock(path)
+    try:
+        with connection.telling(path):
+            db = for_the_daemon(path, journal=journal, may_set_aside=was_ours)
+    except BaseException:
+        if not was_ours:  # the next start shall not take a stranger's file for a damaged one of ours
+            os.unlink(files.lock_of(path))
+        os.close(lock)
+        raise
+    files.keep_reserve(path)
+    return lock, db
+
+
 def for_the_daemon(path: Path, *, journal: Journal, may_set_aside: bool) -> Database:
     """Made, migrated and checked. may_set_aside: a damaged one is known to have been kerneld's."""
     try:
@@ -44,11 +62,7 @@ def replaced(path: Path, journal: Journal) -> Database:
 
 
 def must_exist(path: Path) -> None:
-    try:
-        missing = not path.exists()
-    except OSError as problem:
-        raise StoreError(f"{path}: {problem.strerror}") from None
-    if missing:
+    if not files.is_there(path):
         raise StoreError(
             f"{path}: no such database; kerneld makes it when it runs (`kerneld run`, or its "
             "service), and --db names another one"

@@ -8,6 +8,7 @@ from kerneld.model.base import to_us
 from kerneld.model.vocabulary import Category, Cause
 
 UUID_LENGTH = 36
+LARGEST_UID = (1 << 32) - 1
 _UUID_LETTERS = frozenset("0123456789abcdef-")
 
 
@@ -64,8 +65,7 @@ def _conditions(query: Query) -> list[tuple[str, object]]:
     if query.category is not None:
         found.append(("category = ?", query.category.value))
     if query.user is not None:
-        by_uid = query.user.isdecimal()
-        found.append(("uid = ?", int(query.user)) if by_uid else ("user_name = ?", query.user))
+        found.append(_user(query.user))
     if query.uid is not None:
         found.append(("uid = ?", query.uid))
     if query.notebook is not None:
@@ -82,6 +82,14 @@ def _is_plain(query: Query) -> bool:
     narrower = (query.cause, query.category, query.user, query.uid, query.pid)
     has_id = query.kernel is not None and len(query.kernel) == UUID_LENGTH
     return not has_id and all(part is None for part in narrower)
+
+
+def _user(text: str) -> tuple[str, object]:
+    if not text.isdecimal():
+        return ("user_name = ?", text)
+    if len(text) > 10 or int(text) > LARGEST_UID:
+        raise UsageError(f"{text[:20]} is no uid: the largest is {LARGEST_UID}")
+    return ("uid = ?", int(text))
 
 
 def _glob(pattern: str) -> tuple[str, object]:

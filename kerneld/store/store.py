@@ -66,16 +66,7 @@ class Store(Reading):
         damaged database is set aside, a fresh one takes what could be read of it.
         """
         path = Path(os.path.abspath(path))
-        files.private_folder(path.parent)
-        was_ours = path.with_name(f"{path.name}.lock").exists()
-        lock = files.take_lock(path)
-        try:
-            with telling(path):
-                db = opening.for_the_daemon(path, journal=journal, may_set_aside=was_ours)
-        except BaseException:
-            os.close(lock)
-            raise
-        files.keep_reserve(path)
+        lock, db = opening.held(path, journal)
         return cls(db, path, lock=lock, journal=journal, evidence_bytes=evidence_bytes)
 
     @classmethod

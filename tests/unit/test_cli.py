@@ -60,6 +60,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             store.save_all(ends)
     (place / "broken.db").write_bytes(b"no database " * 1000)
     (place / "wrong.toml").write_text("[privacy]\ncode = 'none'\n")
+    (place / "digits.toml").write_text(f"[retention]\nmax_age_days = {'1' * 5000}\n")
+    (place / "hexadecimal.toml").write_text(f"[retention]\nmax_age_days = 0x{'f' * 5000}\n")
+    (place / "folder.db").mkdir()
+    for name in ("pipe.db", "pipe.toml"):
+        os.mkfifo(place / name)
     (place / "right.toml").write_text("[privacy]\nadmin_sees_code = true\n")
     return place
 
@@ -85,6 +90,18 @@ TABLE: list[tuple[str, int]] = [
     ("incidents --db none.db", 74),
     ("incidents --db broken.db", 74),
     ("incidents --db . ", 74),
+    ("incidents --db folder.db", 74),
+    ("incidents --db pipe.db", 74),
+    ("incidents --db long.db", 74),
+    ("incidents --db k.db --pid 9223372036854775808", 2),
+    ("incidents --db k.db --user 9223372036854775808", 2),
+    ("incidents --db k.db --user digits", 2),
+    ("incidents --db k.db -n 9223372036854775808", 2),
+    ("incidents --db k.db --config pipe.toml", 78),
+    ("kernels --db nothing", 74),
+    ("kernels --db long.db", 74),
+    ("doctor --db pipe.db", 0),
+    ("doctor --db nothing", 74),
     ("incidents --db k.db --config wrong.toml", 78),
     ("incidents --db k.db --config none.toml", 78),
     ("show --db k.db", 0),
@@ -101,6 +118,10 @@ TABLE: list[tuple[str, int]] = [
     ("config --config right.toml", 0),
     ("config check right.toml", 0),
     ("config check wrong.toml", 78),
+    ("config check digits.toml", 78),
+    ("config check hexadecimal.toml", 78),
+    ("config check pipe.toml", 78),
+    ("config check long.toml", 78),
     ("config check none.toml", 78),
     ("config show right.toml", 2),
     ("config path", 0),
@@ -114,14 +135,22 @@ TABLE: list[tuple[str, int]] = [
     ("export 1 --since 2d --db k.db", 2),
     ("run --config none.toml", 78),
     ("run --config wrong.toml", 78),
+    ("run --db nothing --force", 74),
+    ("run --db long.db --force", 74),
+    ("run --db folder.db --force", 74),
+    ("run --db pipe.db --force", 74),
 ]
+
+
+# what no file of a test may be named, and what is no single word
+_STRANGE = {"nothing": "", "long.db": "x" * 300, "long.toml": "x" * 300, "digits": "1" * 5000}
 
 
 @pytest.mark.parametrize(("line", "status"), TABLE, ids=[line for line, _ in TABLE])
 def test_the_exit_status_says_what_happened(folder: Path, line: str, status: int) -> None:
     """What went wrong is told by name or by click's usage, never by a traceback."""
     words = [str(folder / word) if word.endswith((".db", ".toml")) else word for word in line.split()]
-    done = kerneld(*words)
+    done = kerneld(*(_STRANGE.get(word.rpartition("/")[2], word) for word in words))
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     assert bool(done.stderr) is (status != 0)
@@ -208,6 +237,28 @@ def test_no_hostile_name_reaches_the_terminal_raw(folder: Path, line: str) -> No
     done = kerneld(*line.split(), "--db", folder / "h.db")
     assert RAW.findall(done.stdout) == []
     assert RAW.findall(done.stderr) == []
+
+
+def test_a_refused_place_keeps_no_trace_and_no_name_is_told_raw(tmp_path: Path) -> None:
+    """The recorder escapes what others named, as every other verb does."""
+    place = tmp_path / "\x1b]0;owned\x07"
+    place.mkdir(mode=0o700)
+    strange = place / "strange.db"
+    strange.write_bytes(b"no database " * 1000)
+    config = tmp_path / "c.toml"
+    config.write_text('["\\u001b[2J"]\n')
+    argv = [sys.executable, "-m", "kerneld.daemon", "--force"]
+    for words, status in (
+        (["--db", str(place)], 74),
+        (["--db", str(strange)], 78),
+        (["--db", str(strange)], 78),
+        (["--db", str(place / "k.db"), "--config", str(config)], 78),
+    ):
+        done = subprocess.run([*argv, *words], capture_output=True, text=True, check=False, timeout=30)
+        assert done.returncode == status, done.stderr
+        assert RAW.findall(done.stderr) == []
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([place.name, config.name])
+    assert [file.name for file in place.iterdir()] == ["strange.db"]
 
 
 def test_an_exported_case_is_a_fixture_that_gets_its_verdict(folder: Path) -> None:
