@@ -2,27 +2,16 @@
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Literal
 
 import typer
 
 from kerneld.errors import UsageError
 from kerneld.model.vocabulary import Category, Cause
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from kerneld.model.incident import Incident
-    from kerneld.store import Query, Store
-
 LARGEST_PID = 1 << 22
-SHORTEST = timedelta(microseconds=1)
 Form = Literal["text", "json", "jsonl", "csv"]
-
-PAGE = 200
-"""incidents held at once: 100,000 of them took 7 GiB"""
 
 Since = Annotated[
     str | None,
@@ -97,22 +86,6 @@ def _known(word: str, words: Sequence[str], kind: str) -> str:
     near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UsageError(f"no {kind} is named {word!r}: {hint}`kerneld causes` lists them")
-
-
-def every(store: "Store", query: "Query") -> "Iterator[Incident]":
-    """All that fit, oldest first, a window of time at a time: a whole store needs no memory."""
-    newest, first = store.find(replace(query, limit=1)), query.since or store.counts().oldest
-    if not newest or first is None:
-        return
-    end, step = newest[0].died_at + SHORTEST, timedelta(days=1)
-    while first < end:
-        window = replace(query, since=first, until=min(first + step, end), limit=PAGE)
-        page = store.find(window)
-        if len(page) == PAGE and step > SHORTEST:
-            step = max(step / 2, SHORTEST)
-            continue
-        yield from page if len(page) < PAGE else store.find(replace(window, limit=None))
-        first, step = first + step, min(step * 2, timedelta(days=3650))
 
 
 def moment(text: str | None, option: str) -> datetime | None:

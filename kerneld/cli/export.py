@@ -11,7 +11,6 @@ from kerneld.cli.asking import (
     Form,
     Since,
     Until,
-    every,
     form_of,
     moment,
 )
@@ -71,7 +70,7 @@ def command(
     query = Query(since=moment(since, "--since"), until=moment(until, "--until"), all=everything)
     alone = whole_case and len(refs or []) == 1
     with reading(db) as store:
-        found = [store.get(ref) for ref in refs] if refs else every(store, query)
+        found = [store.get(ref) for ref in refs] if refs else store.each(query)
         records = _records(store, found, eyes(config_file), whole_case=whole_case, redacted=redacted)
         first = next(records, None)
         if first is None:

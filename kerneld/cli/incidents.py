@@ -22,7 +22,6 @@ from kerneld.cli.asking import (
     OfUser,
     Since,
     Until,
-    every,
     form_of,
     moment,
 )
@@ -116,7 +115,7 @@ def _answer(
     with reading(db) as store:
         cursor = store.cursor()
         is_bounded = query.limit is not None or query.reverse
-        found = iter(store.find(query) if is_bounded else every(store, query))
+        found = iter(store.find(query) if is_bounded else store.each(query))
         first = next(found, None)
         if form == "csv" and (first or follow):
             say(csv.header())
@@ -130,12 +129,14 @@ def _answer(
 
 def _follow(store: "Store", query: "Query", form: Form, seen: "Eyes | None", *, cursor: int) -> None:
     """For ever: what settles after the cursor and fits, a line each."""
+    from kerneld.cli.reading import tell_unread
     from kerneld.cli.terminal import say, view
     from kerneld.outputs.incidents import followed_line
 
     gc.enable()
     while True:
         settled, cursor = store.changed_since(cursor)
+        tell_unread(store)
         for incident in _that_fit(store, query, settled):
             if form == "text":
                 say(followed_line(incident, view()))

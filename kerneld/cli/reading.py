@@ -1,9 +1,12 @@
 """Where this reader's database is, the door to it, and what of it this reader may see."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from kerneld.cli.terminal import complain
 from kerneld.errors import StoreError
 from kerneld.model.base import Record
 from kerneld.model.vocabulary import CodePolicy, Mode
@@ -41,9 +44,7 @@ def existing_database(database: Path | None) -> Path:
     """The database to read; that there is none is told with what to do."""
     path = places(database).database
     if not is_there(path):
-        raise StoreError(
-            f"no database at {path}: nothing was recorded there yet; {_way_out()}"
-        )
+        raise StoreError(f"no database at {path}: nothing was recorded there yet; {_way_out()}")
     return path
 
 
@@ -56,14 +57,31 @@ def _way_out() -> str:
     return "start the recorder with `kerneld run`, or name a database with --db"
 
 
-def reading(database: Path | None) -> Store:
-    """The store, open for reading only."""
-    return Store.read(existing_database(database))
+@contextmanager
+def reading(database: Path | None) -> Iterator[Store]:
+    """The store, open for reading only; at the end it is told what of it could not be read."""
+    with Store.read(existing_database(database)) as store:
+        try:
+            yield store
+        finally:
+            tell_unread(store)
 
 
-def writing(database: Path | None) -> Store:
-    """The store, open to write beside a daemon."""
-    return Store.attach(existing_database(database))
+@contextmanager
+def writing(database: Path | None) -> Iterator[Store]:
+    """The same, open to write beside a daemon."""
+    with Store.attach(existing_database(database)) as store:
+        try:
+            yield store
+        finally:
+            tell_unread(store)
+
+
+def tell_unread(store: Store) -> None:
+    """One line on stderr for rows that hold nothing readable."""
+    line = store.unread.line()
+    if line:
+        complain(f"{store.path}: {line}")
 
 
 class Eyes(Protocol):

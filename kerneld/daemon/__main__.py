@@ -146,6 +146,9 @@ def _look_back(owner: Owner, store: Store, paths: Paths, host: Host) -> None:
     last = read_living(paths.live)
     known = {case.uuid for case in left_open}
     lives = store.tracked()
+    unread = store.unread.line()
+    if unread:
+        log.warning("%s: %s", store.path, unread)
     unseen = deaths_unseen(lives, last.states, host=host, heard_at=last.at or store.heard_at())
     fresh = [case for case in unseen if case.uuid not in known and not store.has(case.uuid)]
     owner.look_back([*left_open, *fresh])

@@ -7,6 +7,8 @@ from kerneld.errors import UsageError
 from kerneld.model.base import to_us
 from kerneld.model.vocabulary import Category, Cause
 
+DOCUMENT = "CAST(document AS BLOB)"
+"""as bytes: text that is no UTF-8 would be an error of the whole answer"""
 UUID_LENGTH = 36
 LARGEST_UID = (1 << 32) - 1
 _UUID_LETTERS = frozenset("0123456789abcdef-")
@@ -36,20 +38,29 @@ class Query:
 
 
 def statement(query: Query) -> tuple[str, list[object]]:
-    """The SQL and its parameters; rows come newest first."""
-    wheres: list[str] = []
-    values: list[object] = []
-    for where, value in _conditions(query):
-        wheres.append(where)
-        values += [value] * where.count("?")
-    sql = "SELECT document FROM ends"
-    if wheres:
-        sql += f" WHERE {' AND '.join(wheres)}"
+    """The SQL and its parameters; rows (document, id) come newest first."""
+    sql, values = _select(query, f"SELECT {DOCUMENT}, id FROM ends", [])
     sql += " ORDER BY died_at DESC, id DESC"
     if query.limit is not None:
         sql += " LIMIT ?"
         values.append(query.limit)
     return sql, values
+
+
+def page_statement(query: Query, after: tuple[int, int], limit: int) -> tuple[str, list[object]]:
+    """The same oldest first, (document, id, died_at), from behind a (died_at, id) on."""
+    begin: list[tuple[str, list[object]]] = [("(died_at, id) > (?, ?)", [*after])]
+    sql, values = _select(query, f"SELECT {DOCUMENT}, id, died_at FROM ends", begin)
+    return f"{sql} ORDER BY died_at, id LIMIT ?", [*values, limit]
+
+
+def _select(
+    query: Query, sql: str, conditions: list[tuple[str, list[object]]]
+) -> tuple[str, list[object]]:
+    every = [*conditions, *((where, [value]) for where, value in _conditions(query))]
+    if every:
+        sql += f" WHERE {' AND '.join(where for where, _ in every)}"
+    return sql, [value for _, values in every for value in values]
 
 
 def _conditions(query: Query) -> list[tuple[str, object]]:

@@ -1,6 +1,8 @@
 """Questions to an open database into incidents, cases and the tracked."""
 
-from collections.abc import Iterator, Sequence
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +18,10 @@ from kerneld.model.living import TrackedLife
 from kerneld.store import rows
 from kerneld.store.connection import telling
 from kerneld.store.prune import used_bytes
-from kerneld.store.query import Query, prefix_pattern, statement
+from kerneld.store.query import DOCUMENT, Query, page_statement, prefix_pattern, statement
+from kerneld.store.unread import Unread
 
+PAGE = 200
 Row = tuple[Any, ...]
 """as SQLite gives it; the columns' types are the schema's"""
 
@@ -39,20 +43,29 @@ class Reading:
     """What every connection can do, whether it may write or not."""
 
     path: Path
+    unread: Unread
+    """rows that hold no incident are skipped and named here: one of them costs the others nothing"""
     _db: Database
 
     def find(self, query: Query) -> list[Incident]:
         """The ends that fit, in the query's order; [] where none does."""
         sql, values = statement(query)
-        found = [_incident(row) for row in self._rows(sql, values)]
+        found = list(self._incidents(self._rows(sql, values)))
         return found if query.reverse else found[::-1]
+
+    def each(self, query: Query) -> Iterator[Incident]:
+        """All that fit, oldest first, a page at a time: 100,000 held at once took 7 GiB."""
+        last = (-sys.maxsize, 0)
+        while page := self._rows(*page_statement(query, last, PAGE)):
+            yield from self._incidents(page)
+            last = page[-1][2], page[-1][1]
 
     def ends(self) -> Iterator[Incident]:
         """Every end there is, in the order of its first verdict, read a page at a time."""
         last = 0
-        sql = "SELECT document, id FROM ends WHERE id > ? ORDER BY id LIMIT 500"
+        sql = f"SELECT {DOCUMENT}, id FROM ends WHERE id > ? ORDER BY id LIMIT {PAGE}"
         while page := self._rows(sql, [last]):
-            yield from map(_incident, page)
+            yield from self._incidents(page)
             last = page[-1][1]
 
     def get(self, ref: str, *, uid: int | None = None) -> Incident:
@@ -61,32 +74,50 @@ class Reading:
         uid: the asker's own only; others' are not found.
         """
         if ref == "latest":
-            found = self.find(Query(limit=1, uid=uid))
+            newest = (Query(limit=limit, reverse=True, uid=uid) for limit in (1, PAGE))
+            found = next(filter(None, map(self.find, newest)), [])[:1]
         elif ref.isdecimal() and not ref.startswith("0"):
-            found = self._documents("id = ?", int(ref[:18])) or self._by_prefix(ref)
+            found = self._named("id = ?", int(ref[:18]), uid) or self._by_prefix(ref, uid)
         else:
-            found = self._by_prefix(ref)
-        mine = [incident for incident in found if uid is None or incident.user.uid == uid]
-        if not mine:
+            found = self._by_prefix(ref, uid)
+        if not found:
             raise NothingFound(f"no incident {ref}; `kerneld incidents --all` lists every end")
-        if len(mine) > 1:
-            raise UsageError(f"{ref} is ambiguous: {', '.join(i.uuid for i in mine[:5])}")
-        return mine[0]
+        if len(found) > 1:
+            raise UsageError(f"{ref} is ambiguous: {', '.join(i.uuid for i in found[:5])}")
+        return found[0]
 
-    def _by_prefix(self, ref: str) -> list[Incident]:
-        return self._documents("uuid GLOB ?", prefix_pattern(ref)) if len(ref) >= 4 else []
+    def _by_prefix(self, ref: str, uid: int | None) -> list[Incident]:
+        return self._named("uuid GLOB ?", prefix_pattern(ref), uid) if len(ref) >= 4 else []
+
+    def _named(self, where: str, value: object, uid: int | None) -> list[Incident]:
+        """What a person asked for by name: one that can't be read is an error."""
+        sql = f"SELECT {DOCUMENT}, id FROM ends WHERE {where} AND (? IS NULL OR uid = ?) LIMIT {PAGE}"
+        rows = self._rows(sql, [value, uid, uid])
+        for row in rows:
+            if _incident(row) is None:
+                raise StoreError(
+                    f"{self.path}: incident {row[1]} can't be read: its row is damaged; the others can"
+                )
+        return list(self._incidents(rows))
 
     def has(self, uuid: str) -> bool:
         return bool(self._rows("SELECT 1 FROM ends WHERE uuid = ?", [uuid]))
 
     def case(self, uuid: str) -> Case | None:
         """The evidence of an end; None where it was not kept, or no longer is."""
-        found = self._rows("SELECT document FROM evidence WHERE uuid = ?", [uuid])
-        return rows.unpack(found[0][0]) if found else None
+        sql = "SELECT CAST(document AS BLOB) FROM evidence WHERE uuid = ?"
+        for row in self._rows(sql, [uuid]):
+            try:
+                return rows.unpack(row[0])
+            except (ValueError, zlib.error):
+                self.unread.note(f"the evidence of {uuid}")
+        return None
 
     def provisional(self) -> list[tuple[Incident, Case | None]]:
         """Ends whose last word is not said, the oldest first."""
-        return [(end, self.case(end.uuid)) for end in self._documents("state = 'provisional'")]
+        sql = f"SELECT {DOCUMENT}, id FROM ends WHERE state = 'provisional' ORDER BY died_at"
+        ends = self._incidents(self._rows(f"{sql} LIMIT 10000"))
+        return [(end, self.case(end.uuid)) for end in ends]
 
     def cursor(self) -> int:
         """Where `changed_since` has to start to tell of what settles from now on."""
@@ -96,14 +127,21 @@ class Reading:
     def changed_since(self, cursor: int, *, limit: int = 500) -> tuple[list[Incident], int]:
         """Ends settled after the cursor, in the order of settling, and the cursor after them."""
         found = self._rows(
-            "SELECT document, settled_seq FROM ends WHERE settled_seq > ? ORDER BY settled_seq LIMIT ?",
+            f"SELECT {DOCUMENT}, id, settled_seq FROM ends WHERE settled_seq > ? "
+            "ORDER BY settled_seq LIMIT ?",
             [cursor, limit],
         )
-        return [_incident(row) for row in found], found[-1][1] if found else cursor
+        return list(self._incidents(found)), found[-1][2] if found else cursor
 
     def tracked(self) -> list[TrackedLife]:
-        found = self._rows("SELECT document FROM tracked ORDER BY rowid")
-        return [TrackedLife.model_validate_json(row[0]) for row in found]
+        found: list[TrackedLife] = []
+        sql = "SELECT CAST(document AS BLOB), pid FROM tracked ORDER BY rowid"
+        for document, pid in self._rows(sql):
+            try:
+                found.append(TrackedLife.model_validate_json(document))
+            except ValueError:
+                self.unread.note(f"what was tracked of process {pid}")
+        return found
 
     def lives_of(self, kernel_id: str) -> int:
         """How many lives of this kernel id ended already: its restarts."""
@@ -130,9 +168,14 @@ class Reading:
                 oldest=None if oldest is None else from_us(oldest),
             )
 
-    def _documents(self, where: str, *values: object) -> list[Incident]:
-        sql = f"SELECT document FROM ends WHERE {where} ORDER BY died_at LIMIT 10000"
-        return [_incident(row) for row in self._rows(sql, values)]
+    def _incidents(self, found: Iterable[Row]) -> Iterator[Incident]:
+        """Those that can be read, of rows that begin with DOCUMENT and the id."""
+        for row in found:
+            incident = _incident(row)
+            if incident is None:
+                self.unread.note(f"incident {row[1]}")
+            else:
+                yield incident
 
     def _rows(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         with telling(self.path):
@@ -143,10 +186,8 @@ class Reading:
         return None if found is None else int(found[0])
 
 
-def _incident(row: Row) -> Incident:
+def _incident(row: Row) -> Incident | None:
     try:
         return Incident.model_validate_json(row[0])
-    except ValueError as problem:
-        # the first two lines say where; the rest quotes what may be a user's code
-        where = ": ".join(str(problem).splitlines()[:2])
-        raise StoreError(f"a stored incident can't be read: {where}") from None
+    except ValueError:  # pydantic's text quotes the document
+        return None

@@ -23,6 +23,7 @@ from kerneld.model.vocabulary import State
 from kerneld.store import connection, files, opening, prune, rows
 from kerneld.store.connection import telling, transaction
 from kerneld.store.reading import Reading
+from kerneld.store.unread import Unread
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Store(Reading):
         self._journal = journal
         self._evidence_bytes = evidence_bytes
         self.path = path
+        self.unread = Unread()
 
     # ------------------------------------------------------------------ open and close
 

@@ -7,8 +7,10 @@ import os
 import pty
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -217,6 +219,56 @@ def test_a_large_store_is_told_whole_and_in_order(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in told.splitlines()]
     assert [row["died_at"] for row in rows] == [iso(at) for at in sorted(moments)]
     assert {row["uuid"] for row in rows} == {end.uuid for end, _ in ends}
+
+
+@pytest.mark.parametrize(
+    "document",
+    ['{"x":"a secret"}', "a secret", b"\xff\xfea secret", 7],
+    ids=["json", "text", "raw", "number"],
+)
+def test_a_row_that_cannot_be_read_costs_the_others_nothing(tmp_path: Path, document: object) -> None:
+    """It is named by its id, and nothing of what stands there is told."""
+    database = tmp_path / "k.db"
+    ends = [(incident(n, died_at=DIED + timedelta(seconds=n)), None) for n in (1, 2)]
+    believed = incident(3, cause=Cause.KILLED, confidence=Confidence.POSSIBLE)
+    with Store.open(database) as store:
+        store.save_all([*ends, (believed.model_copy(update={"uuid": CASE.uuid}), CASE)])
+        store.save_all([(incident(4, died_at=DIED - timedelta(days=9)), None)])
+        store.save_all([(incident(5, died_at=NOW), None)])
+    _break(database, document, "id IN (1, 5)")
+    for line, left in (
+        ("incidents --csv", ["4", "3", "2"]),
+        ("export --csv", ["4", "3", "2"]),
+        ("rejudge --dry-run", ["3"]),
+        ("show latest", []),
+    ):
+        done = kerneld(*line.split(), "--db", database)
+        assert done.returncode == 0, done.stderr
+        assert re.fullmatch(r"kerneld: \S+k\.db: can't be read, and .+ incident [15].*\n", done.stderr)
+        assert "secret" not in done.stderr
+        assert re.findall(r"^(\d+)[,:]", done.stdout, re.MULTILINE) == left
+    done = kerneld("show", "1", "--db", database)
+    assert (done.returncode, done.stdout) == (74, "")
+    assert re.fullmatch(r"kerneld: \S+k\.db: incident 1 can't be read: its row is .+\n", done.stderr)
+
+
+def _break(database: Path, document: object, where: str) -> None:
+    with closing(sqlite3.connect(database)) as db, db:
+        what = "CAST(? AS TEXT)" if isinstance(document, bytes) else "?"
+        db.execute(f"UPDATE ends SET document = {what} WHERE {where}", [document])
+
+
+def test_evidence_that_cannot_be_read_is_as_good_as_gone(tmp_path: Path) -> None:
+    database = tmp_path / "k.db"
+    with Store.open(database) as store:
+        store.save_all([(incident(1).model_copy(update={"uuid": CASE.uuid}), CASE)])
+    with closing(sqlite3.connect(database)) as db, db:
+        db.execute("UPDATE evidence SET document = 'a secret'")
+    for line, status in (("export --case", 1), ("rejudge", 0), ("show 1", 0)):
+        done = kerneld(*line.split(), "--db", database)
+        assert done.returncode == status
+        assert "Traceback" not in done.stderr
+        assert "secret" not in done.stderr
 
 
 def test_code_of_others_is_not_shown_to_an_admin_unasked(folder: Path) -> None:

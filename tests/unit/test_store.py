@@ -25,7 +25,7 @@ from kerneld.model.incident import (
 from kerneld.model.living import TrackedLife
 from kerneld.model.vocabulary import Category, Cause, Scope, State
 from kerneld.store import Query, Store
-from kerneld.store.query import statement
+from kerneld.store.query import page_statement, statement
 from kerneld.store.rows import EVIDENCE_BYTES
 
 
@@ -216,13 +216,19 @@ INDEXED = [
 @pytest.mark.parametrize("query", INDEXED, ids=str)
 def test_every_page_comes_from_an_index_in_its_order(filled: Store, query: Query) -> None:
     """Neither a walk over the table nor a sort: the 100,000th incident costs nothing."""
-    sql, values = statement(query)
-    with closing(sqlite3.connect(filled.path)) as db:
-        plan = " / ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values))
-    assert "INDEX" in plan
-    assert "TEMP B-TREE" not in plan
-    if query != Query(limit=20, all=True):
-        assert "SCAN" not in plan or query.kernel == "0f3a", plan
+    for sql, values in (statement(query), page_statement(query, (0, 0), 20)):
+        with closing(sqlite3.connect(filled.path)) as db:
+            plan = " / ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values))
+        assert "INDEX" in plan
+        assert "TEMP B-TREE" not in plan
+        if query != Query(limit=20, all=True):
+            assert "SCAN" not in plan or query.kernel == "0f3a", plan
+
+
+@pytest.mark.parametrize("query", INDEXED, ids=str)
+def test_a_walk_page_by_page_finds_what_a_query_finds(filled: Store, query: Query) -> None:
+    whole = replace(query, limit=None)
+    assert list(filled.each(whole)) == filled.find(whole)
 
 
 @pytest.mark.parametrize("ref", ["", "x", "zz", "9999", "0000", "latest2", "%", "*", "-1", "9" * 40])
