@@ -99,6 +99,10 @@ class Folders(FileSystemEventHandler):
     def _count(self, folders: Iterable[str], uid: int) -> int:
         return sum(self._owners[folder] == uid for folder in folders)
 
+    def missed(self) -> None:
+        """What was told found no room: the next look lists everything again."""
+        self._events = FLOOD_EVENTS + 1
+
     def look(self, only_uid: int | None, extra: Iterable[str]) -> None:
         """The folders of everybody who may run kernels; new users and new folders are noticed."""
         self._forget_missing()

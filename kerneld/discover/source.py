@@ -7,6 +7,9 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from kerneld.discover.admission import Admission
+from kerneld.discover.awaited import Awaited
+from kerneld.discover.bare import Bare, Found
 from kerneld.discover.candidates import Door, pin, see
 from kerneld.discover.folders import Folders, folders_of
 from kerneld.discover.known import Known
@@ -45,17 +48,22 @@ class DiscoverySource:
     ) -> None:
         self._door = door
         self._extra = extra_folders
-        self._max_per_user = max_kernels_per_user
         self._mailbox = Mailbox()
         self._scan = ProcessScan(door.proc_root)
         self._table = FileTable()
         self._folders = Folders(self._mailbox.wake)
         self._ports = Ports(door.proc_root)
-        self._unread: dict[int, tuple[int, float]] = {}
-        self._removals: dict[int, float] = {}
+        self._unread = Awaited(UNREAD_GIVES_UP_S)
+        self._removals = Awaited(REMOVAL_WATCH_S)
         self._processes = Known(max_kernels_per_user=max_kernels_per_user)
         self._newest_at = float("-inf")
-        self._bare: dict[int, Named] = {}
+        self._bare = Bare(door, self._table, max_per_user=max_kernels_per_user)
+        self._admission = Admission(
+            self._processes,
+            self._table,
+            proc_root=door.proc_root,
+            max_kernels_per_user=max_kernels_per_user,
+        )
         self._folders_at = float("-inf")
         self._hinted_at = float("-inf")
         self._polled_at = float("-inf")
@@ -84,6 +92,7 @@ class DiscoverySource:
         self._folders = Folders(self._mailbox.wake)  # an observer runs once
         self._folders_at = float("-inf")
         self._folders.start()
+        self._admission.begin()
         outlet.emit(SourceState(datetime.now(UTC), self.name, True))
         poll = select.poll()
         poll.register(self._mailbox.fd, select.POLLIN)
@@ -111,7 +120,13 @@ class DiscoverySource:
         """What is polled, at its own pace: a thousand new files a second wake this thread, too."""
         if time.monotonic() - self._polled_at < REMOVAL_POLL_S / 2:
             return
-        self._look_at_unread(outlet)
+        for _, handle in self._unread.look():
+            self._open(handle, outlet)
+        for found in self._bare.look(time.monotonic(), self._folders):
+            self._tell_bare(found, outlet)
+        news = self._admission.news()
+        if news is not None:
+            outlet.emit(news)
         self._look_at_ports(outlet)
         self._look_for_removals(outlet)
         self._polled_at = time.monotonic()
@@ -119,9 +134,11 @@ class DiscoverySource:
     def _pause(self) -> float:
         if self._removals:
             return REMOVAL_POLL_S
-        if self._ports.awaited or self._bare or self._unread:
+        if self._ports.awaited or self._unread:
             return PROBE_S
-        return self._known_pause()
+        bare_at = self._bare.next_at()
+        bare_s = float("inf") if bare_at is None else max(PROBE_S, bare_at - time.monotonic())
+        return min(self._known_pause(), bare_s)
 
     def _known_pause(self) -> float:
         return NEW_KNOWN_S if time.monotonic() - self._newest_at < NEW_FOR_S else KNOWN_S
@@ -133,16 +150,15 @@ class DiscoverySource:
         return HINTED_SCAN_S if time.monotonic() - self._hinted_at < 60.0 else SCAN_S
 
     def _obey(self, order: Effect, outlet: Outlet) -> None:
-        now = time.monotonic()
         match order:
             case ProbePorts():
-                self._unread.pop(order.key.pid, None)
+                self._unread.drop(order.key.pid)
                 self._ports.probe(order)
             case WatchFile():
-                self._removals[order.handle] = now
+                self._removals.add(order.handle, order.handle)
             case ReleaseFile():
                 self._table.release(order.handle)
-                self._removals.pop(order.handle, None)
+                self._removals.drop(order.handle)
             case FindListener():
                 self._ports.find(order)
 
@@ -173,29 +189,36 @@ class DiscoverySource:
                 self._look_again(process, now, outlet)
 
     def _take(self, named: Named, outlet: Outlet) -> None:
-        if named.path is None:
-            self._bare[named.pid] = named
-        else:
+        if named.path is not None:
             self._tell(named, outlet)
-
-    def _tell(self, named: Named, outlet: Outlet) -> None:
-        if named.pid not in self._processes and self._processes.is_one_too_many(
-            named.pid, files=self._table.of_user, proc_root=self._door.proc_root
-        ):
+        elif not self._bare.add(named, time.monotonic()):
             self._scan.put_off(named.pid)
-            return
+
+    def _tell_bare(self, found: Found, outlet: Outlet) -> None:
+        told = self._tell(found.named, outlet)
+        if told and found.opened is not None:
+            outlet.emit(found.opened)
+        elif found.opened is not None:
+            os.close(found.opened.fd)
+            self._table.release(found.opened.handle)
+
+    def _tell(self, named: Named, outlet: Outlet) -> bool:
+        if not self._admission.admits(named.pid):
+            self._scan.put_off(named.pid)
+            return False
         seen = see(named, self._door, self._number)
         if seen is None:
             self._scan.forget(named.pid)
-            return
+            return False
         self._ports.found(seen.handle)
         self._watch_folders_of(seen)
         self._newest_at = time.monotonic()
         groups = read_cgroups(named.pid, proc_root=self._door.proc_root)
-        self._processes.put(seen.process, groups)
+        self._processes.put(seen.process, groups, seen.handle)
         outlet.emit(seen)
-        self._unread[named.pid] = (seen.handle, time.monotonic())
+        self._unread.add(named.pid, seen.handle)
         self._open(seen.handle, outlet)
+        return True
 
     def _look_again(self, before: Process, groups: bytes, outlet: Outlet) -> None:
         """A known process with its limits as they are now. A dying one is in v1's root cgroup."""
@@ -206,7 +229,7 @@ class DiscoverySource:
         os.close(pidfd)
         lives = bool(read_argv(before.pid, proc_root=self._door.proc_root))
         if lives and process.key == before.key:
-            self._processes.put(process, groups)
+            self._processes.renew(process, groups)
             if process != before:
                 outlet.emit(ProcessChanged(datetime.now(UTC), process))
 
@@ -241,49 +264,23 @@ class DiscoverySource:
     def _look_at_files(self, outlet: Outlet) -> None:
         """New and rewritten files in the folders."""
         for uid, path in self._folders.changed():
-            if uid >= 0 and self._wanted(uid) and self._has_room(uid, path):
-                opened = self._table.open_named(uid, path)
-                if opened is not None:
-                    outlet.emit(opened)
-
-    def _look_at_unread(self, outlet: Outlet) -> None:
-        for pid, (handle, since) in list(self._unread.items()):
-            self._open(handle, outlet)
-            if time.monotonic() - since > UNREAD_GIVES_UP_S:
-                del self._unread[pid]
-        for pid, named in list(self._bare.items()):
-            if not self._find_bare_file(pid, named, outlet):
+            if uid < 0 or not self._wanted(uid):
                 continue
-            del self._bare[pid]
-
-    def _has_room(self, uid: int, path: str) -> bool:
-        """A folder full of files costs a user's own share of descriptors, and no more."""
-        return self._table.known(uid, path) or self._table.of_user[uid] < self._max_per_user
-
-    def _find_bare_file(self, pid: int, named: Named, outlet: Outlet) -> bool:
-        """`python -m ipykernel` writes kernel-<its own pid>.json; True when done with this pid."""
-        pinned = pin(pid, self._door)
-        if pinned is None:
-            return True
-        process, pidfd = pinned
-        os.close(pidfd)
-        for folder in folders_of(process):
-            path = f"{folder}/kernel-{pid}.json"
-            opened = self._table.open_named(process.uid, path)
+            for found in self._bare.appeared(path, self._folders):
+                self._tell_bare(found, outlet)
+            if not self._admission.admits_file(uid, path):
+                self._folders.missed()
+                continue
+            opened = self._table.open_named(uid, path)
             if opened is not None:
-                self._tell(Named(pid, named.argv, path), outlet)
                 outlet.emit(opened)
-                return True
-        return False
 
     def _look_for_removals(self, outlet: Outlet) -> None:
-        now = time.monotonic()
-        for handle, since in list(self._removals.items()):
+        for key, handle in self._removals.look():
             removed = self._table.removal(handle)
             if removed is not None:
                 outlet.emit(removed)
-            if removed is not None or now - since > REMOVAL_WATCH_S:
-                del self._removals[handle]
+                self._removals.drop(key)
 
     # ------------------------------------------------------------------ folders
 

@@ -43,6 +43,10 @@ class FileTable:
     def known(self, uid: int, path: str) -> bool:
         return (uid, path) in self._numbers
 
+    def is_open(self, uid: int, path: str) -> bool:
+        handle = self._numbers.get((uid, path))
+        return handle is not None and self._entries[handle].fd >= 0
+
     def path(self, handle: int) -> str | None:
         entry = self._entries.get(handle)
         return entry.path if entry else None

@@ -16,6 +16,7 @@ NAMES = {
     "signal-trace": ("signal trace", LOST_SENDER),
     "memory": ("memory", "There is no memory curve, and no limit that was near."),
     "discovery": ("discovery", LOST_FILES),
+    "kernels": ("all kernels", "The end of a kernel that is not watched is not recorded."),
     "iopub": ("iopub", LOST_CELLS),
 }
 
