@@ -51,6 +51,10 @@ class LiveWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._texts: dict[int, tuple[LivingState, str]] = {}
+        self._open()
+
+    def _open(self) -> None:
+        path = self._path
         try:
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             for file in _files(path):
@@ -60,6 +64,7 @@ class LiveWriter:
             os.close(fd)
             self._connection = sqlite3.connect(path, isolation_level=None)
             self._connection.executescript(_SCHEMA)
+            self._file = os.stat(path)
         except (OSError, sqlite3.Error) as problem:
             raise StoreError(f"{path}: {problem}") from None
 
@@ -67,6 +72,9 @@ class LiveWriter:
         """Replace what stands there; at: now."""
         texts = [self._text(state) for state in states]
         self._texts = dict(zip(map(id, states), zip(states, texts, strict=True), strict=True))
+        if not self._is_in_place():
+            self._connection.close()
+            self._open()
         rows = [(s.key.pid, s.kernel_id, s.uid, text) for s, text in zip(states, texts, strict=True)]
         run = self._connection.execute
         try:
@@ -80,6 +88,13 @@ class LiveWriter:
             if self._connection.in_transaction:
                 self._connection.rollback()
             raise StoreError(f"{self._path}: {problem}") from None
+
+    def _is_in_place(self) -> bool:
+        """Nobody reads a file that was removed, or replaced by another."""
+        try:
+            return os.path.samestat(os.stat(self._path), self._file)
+        except OSError:
+            return False
 
     def _text(self, state: LivingState) -> str:
         """A state that is told again is the same object, and needs no second rendering."""
@@ -95,7 +110,8 @@ class LiveWriter:
             pass  # somebody reads: it is whole all the same, and stays in its mode
         self._connection.close()
         try:
-            os.replace(self._path, _last(self._path))
+            if self._is_in_place():
+                os.replace(self._path, _last(self._path))
         except OSError as problem:
             raise StoreError(f"{self._path}: {problem.strerror}") from None
 

@@ -50,6 +50,8 @@ class Housekeeping:
         self._started_at = datetime.now(UTC)
         self._heartbeat_at = self._prune_at = 0.0
         self._states: dict[ProcessKey, LivingState] = {}
+        self._opened = store.opened
+        self._told = ""
 
     def do(self, owner: Owner, sources: Sources) -> None:
         """One round. A store that can't be written now is tried again at the next."""
@@ -58,6 +60,7 @@ class Housekeeping:
         states = [self._state_of(kernel, session, now) for kernel, session in living]
         self._states = {state.key: state for state in states}
         try:
+            self._stay_in_place(owner)
             self._live.write(states, self._daemon(owner, sources), at=now)
             if time.monotonic() >= self._heartbeat_at:
                 self._store.note_alive(now)
@@ -66,7 +69,19 @@ class Housekeeping:
                 self._prune(now)
                 self._prune_at = time.monotonic() + PRUNE_S
         except StoreError as problem:
-            log.error("%s", problem)
+            if str(problem) != self._told:
+                log.error("%s", problem)
+            self._told = str(problem)
+        else:
+            self._told = ""
+
+    def _stay_in_place(self, owner: Owner) -> None:
+        """A database that was removed, or replaced by another, gets what is still open."""
+        self._store.stay_in_place()
+        if self._store.opened != self._opened:
+            self._opened = self._store.opened
+            self._heartbeat_at = 0.0
+            owner.save_again()
 
     def _prune(self, now: datetime) -> None:
         report = self._store.prune(self._limits, now)

@@ -92,6 +92,14 @@ class Owner:
         self._tell([case_uuid for case_uuid in self._changed if self._is_untold(case_uuid)])
         self._roll.save(self.rooms.store, may_forget=not self.unsaved)
 
+    def save_again(self) -> None:
+        """The database is another one: the open cases and who is watched go into it, too."""
+        for told in self._told.values():
+            told.incident = None
+        self._changed |= self._told.keys()
+        self._roll.save_again()
+        self.feed(())
+
     def reconsider(self) -> None:
         """Judge again the open cases of which more is known; for when no fact waits.
 

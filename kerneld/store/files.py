@@ -30,6 +30,35 @@ def is_there(path: Path) -> bool:
     raise StoreError(f"{path}: it is {kind}; name a database's file with --db")
 
 
+Identity = tuple[tuple[int, int] | None, ...]
+
+
+def identity(path: Path) -> Identity:
+    """Which files lie at a database's place and beside it: (device, inode), None where none does."""
+    found: list[tuple[int, int] | None] = []
+    for suffix in SIBLINGS:
+        try:
+            status = os.stat(f"{path}{suffix}")
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_dev, status.st_ino))
+    return tuple(found)
+
+
+def drop_orphans(path: Path, known: Identity) -> None:
+    """Take away the log and index of a database that is no longer there.
+
+    SQLite would read them into whatever database lies there now.
+    """
+    database, *siblings = identity(path)
+    if not known or database == known[0]:
+        return
+    for suffix, before, now in zip(SIBLINGS[1:], known[1:], siblings, strict=True):
+        if now is not None and now == before:
+            os.unlink(f"{path}{suffix}")
+
+
 def private_folder(folder: Path) -> None:
     """Make the folder 0700; refuse one in which others could plant the database's side files.
 
@@ -84,6 +113,15 @@ def take_lock(path: Path) -> int:
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
+
+
+def still_locked(path: Path, lock: int) -> bool:
+    """Whether this lock is the one that a second daemon would meet."""
+    try:
+        there = os.stat(lock_of(path))
+    except OSError:
+        return False
+    return os.path.samestat(there, os.fstat(lock))
 
 
 def set_aside(path: Path) -> Path:

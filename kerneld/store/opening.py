@@ -22,12 +22,12 @@ Journal = Literal["WAL", "DELETE"]
 """WAL wants memory that is shared by all who open it: a network filesystem has none"""
 
 
-def held(path: Path, journal: Journal) -> tuple[int, Database]:
-    """The lock that keeps a second daemon away, and the database behind it."""
+def held(path: Path, journal: Journal, lock: int | None = None) -> tuple[int, Database]:
+    """The lock that keeps a second daemon away, and the database behind it. lock: held already."""
     files.is_there(path)
     files.private_folder(path.parent)
-    was_ours = os.path.lexists(files.lock_of(path))
-    lock = files.take_lock(path)
+    was_ours = lock is not None or os.path.lexists(files.lock_of(path))
+    lock = files.take_lock(path) if lock is None else lock
     try:
         with connection.telling(path):
             db = for_the_daemon(path, journal=journal, may_set_aside=was_ours)

@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 
 from sqlite_utils import Database
 
-from kerneld.errors import StoreError
+from kerneld.errors import KerneldError, StoreError
 from kerneld.model.base import to_us
 from kerneld.model.case import Case
 from kerneld.model.incident import Incident
@@ -51,6 +51,9 @@ class Store(Reading):
         self._evidence_bytes = evidence_bytes
         self.path = path
         self.unread = Unread()
+        self.opened = 1
+        """how often: what a daemon saved before the last time may not be in this database"""
+        self._identity: files.Identity = files.identity(path)
 
     # ------------------------------------------------------------------ open and close
 
@@ -90,6 +93,29 @@ class Store(Reading):
         except OSError as problem:
             raise StoreError(f"{path}: {problem.strerror}") from None
         return cls(db, path, copy=copy)
+
+    def stay_in_place(self) -> None:
+        """Open anew what lies at the path where that is another database, or none any more.
+
+        A file that was removed takes every commit, and nobody ever reads it. Closing comes first:
+        SQLite then leaves the other database's files alone. StoreError: what lies there can't be used;
+        every write fails until it can.
+        """
+        if self._lock is None or files.identity(self.path) == self._identity:
+            return
+        known, self._identity = self._identity, ()
+        self._db.conn.close()
+        files.drop_orphans(self.path, known)
+        ours = os.dup(self._lock) if files.still_locked(self.path, self._lock) else None
+        try:
+            lock, self._db = opening.held(self.path, self._journal, ours)
+        except KerneldError as problem:
+            raise StoreError(f"removed or replaced while kerneld ran: {problem}") from None
+        os.close(self._lock)
+        self._lock = lock
+        self._identity = files.identity(self.path)
+        self.opened += 1
+        log.error("%s was removed or replaced while kerneld ran: it is opened anew", self.path)
 
     def close(self) -> None:
         self._db.conn.close()
@@ -204,6 +230,14 @@ class Store(Reading):
             return replace(planned.report, files=len(old))
 
     def _write(self, action: Callable[[], T]) -> T:
+        """One commit, into the database that lies at the path when it is done."""
+        done = self._commit(action)
+        if self._lock is None or files.identity(self.path) == self._identity:
+            return done
+        self.stay_in_place()
+        return self._commit(action)
+
+    def _commit(self, action: Callable[[], T]) -> T:
         """One transaction; tried once more where room was made, or a damaged file replaced."""
         with telling(self.path):
             try:
@@ -221,6 +255,7 @@ class Store(Reading):
         if connection.is_damage(problem):
             self._db.conn.close()
             self._db = opening.replaced(self.path, self._journal)
+            self._identity = files.identity(self.path)
             return True
         if connection.is_full(problem) and files.give_up_reserve(self.path):
             log.warning("%s: the disk is full; the reserve is given up for what comes now", self.path)
