@@ -22,7 +22,6 @@ from kerneld.model.effects import Effect, ForgetMemory
 from kerneld.model.facts import Fact, KernelStatus, ProcessEnded
 from kerneld.model.incident import Incident
 from kerneld.model.living import TrackedLife
-from kerneld.model.process import ProcessKey
 from kerneld.model.verdict import Judgement
 from kerneld.model.vocabulary import CodePolicy, Scope, State
 from kerneld.privacy import tightened, withhold
