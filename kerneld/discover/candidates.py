@@ -63,7 +63,9 @@ def see(
     process, pidfd = pinned
     path = absolute(named.path, named.pid, door.proc_root) if named.path else None
     handle, problem = number(process, path or f"pid {named.pid}")
-    parents = ancestors(named.pid, door.proc_root)
+    # as it was pinned: a kernel that fails at once may be reaped by now, and has no parents then
+    above = process.ppid
+    parents = (above, *ancestors(above, door.proc_root)) if above else ()
     implementation, language = kernel_implementation(list(named.argv))
     server, is_nested = _server(process, path, parents, door)
     return ProcessSeen(
