@@ -17,13 +17,14 @@ ALLOWED: dict[str, set[str]] = {
     "proc": {".", "model", "errors", "parse"},
     "rules": {".", "model"},
     "advice": {".", "model"},
+    "growth": {".", "model"},
     "track": {".", "model"},
     "correlate": {".", "model"},
     "report": {"model"},
     "diagnose": {"model", "rules"},
     "advise": {"model", "advice"},
     "discover": {".", "model", "errors", "parse", "proc", "sources"},
-    "sources": {".", "model", "errors", "parse", "proc"},
+    "sources": {".", "model", "errors", "parse", "proc", "growth"},
     "tracing": {"proc"},
     "places": {"model", "config", "proc"},
     "scan": {".", "model", "errors", "parse"},
@@ -64,8 +65,8 @@ THIRD_PARTY = {
 SQLITE_ROOMS = {"store", "live"}
 
 PURE = {
-    "model", "parse", "privacy", "rules", "advice", "track", "correlate", "report", "diagnose",
-    "advise", "outputs",
+    "model", "parse", "privacy", "rules", "advice", "growth", "track", "correlate", "report",
+    "diagnose", "advise", "outputs",
 }  # fmt: skip
 IMPURE_MODULES = {"os", "time", "pathlib", "subprocess", "logging", "random", "threading", "socket"}
 IMPURE_CALLS = {"open", "print", "input"}

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kerneld.model.base import CellSource, CodeDigest, ErrorName, ErrorValue, Record, Timestamp
+from kerneld.model.growth import GrowthAccount
 from kerneld.model.process import Connection, Process, ProcessKey, Rlimits
 from kerneld.model.vocabulary import ExitHow, Trust
 
@@ -54,6 +55,7 @@ class MemoryAccount(Record):
     tree_peak_bytes: with its children. growth_bytes_per_s: over the last 10 s. swap: VmSwap.
     vm_bytes, data_bytes: VmSize and the like of RLIMIT_DATA at the last sample.
     Of a worker: samples and growth are its kernel's with all children; peaks are its own.
+    growth: which lines grew it; None where no stacks are taken.
     """
 
     samples: tuple[tuple[float, int], ...] = ()
@@ -68,6 +70,7 @@ class MemoryAccount(Record):
     host_total_bytes: int | None = None
     host_available_bytes: int | None = None
     shm: ShmReading | None = None
+    growth: GrowthAccount | None = None
 
 
 class CgroupReading(Record):

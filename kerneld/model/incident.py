@@ -5,6 +5,7 @@ from pydantic import Field
 from kerneld.model.base import SCHEMA, CellSource, CodeDigest, CodeLine, Record, Timestamp
 from kerneld.model.case import Host
 from kerneld.model.facts import Blind
+from kerneld.model.growth import GrowthLine, StackPart
 from kerneld.model.verdict import Alternative, Evidence, Killer
 from kerneld.model.vocabulary import (
     Category,
@@ -101,27 +102,6 @@ class CellPart(Record):
     line: int | None = None
     code_policy: str | None = None
     how: str | None = None
-
-
-class GrowthLine(Record):
-    function: str | None = None
-    file: str | None = None
-    line: int | None = None
-    code: CodeLine | None = None
-    bytes: int
-    share: float
-
-
-class Frame(Record):
-    function: str
-    file: str
-    line: int | None = None
-    code: CodeLine | None = None
-
-
-class StackPart(Record):
-    at: Timestamp
-    frames: tuple[Frame, ...] = ()
 
 
 class FaultPart(Record):

@@ -5,6 +5,7 @@ from typing import Any
 
 from kerneld.model.case import Host
 from kerneld.model.facts import Blind
+from kerneld.model.growth import Frame, GrowthLine, StackPart
 from kerneld.model.incident import (
     Advice,
     Bystander,
@@ -12,8 +13,6 @@ from kerneld.model.incident import (
     ContainerPart,
     ExitPart,
     FaultPart,
-    Frame,
-    GrowthLine,
     HostState,
     Incident,
     KernelPart,
@@ -22,7 +21,6 @@ from kerneld.model.incident import (
     NotebookPart,
     ProcessPart,
     ServerPart,
-    StackPart,
     TimelineEntry,
     UserPart,
 )
@@ -175,6 +173,7 @@ def full(number: int = 43, text: str | None = None, **fields: Any) -> Incident:
                 function=said("<module>"),
                 line=4,
                 code=said("large_list.append(…)"),
+                execution_count=7,
                 bytes=round(3.6 * GIB),
                 share=0.97,
             ),

@@ -15,15 +15,13 @@ from pydantic.fields import FieldInfo
 from kerneld.model.base import Record, Withheld
 from kerneld.model.case import Case, Host
 from kerneld.model.facts import CellFailed, CellStarted, CodeFacts, KernelStatus
+from kerneld.model.growth import Frame, GrowthLine, StackPart
 from kerneld.model.incident import (
     Advice,
     CellPart,
     ExitPart,
-    Frame,
-    GrowthLine,
     Incident,
     ProcessPart,
-    StackPart,
     UserPart,
 )
 from kerneld.model.living import LivingState, TrackedLife
