@@ -11,6 +11,7 @@ from pydantic import Field
 
 from kerneld.model.base import Record
 from kerneld.model.facts import SessionFact
+from kerneld.model.growth import Frame, SeenThread
 from kerneld.model.process import Connection
 
 MAX_DATAGRAM_BYTES = 128 * 1024
@@ -42,13 +43,23 @@ class ReleaseOrder(Record):
     handle: Handle
 
 
+class StackOrder(Record):
+    """Parse py-spy's JSON behind the descriptor that comes with this order: a stack of this kernel."""
+
+    type: Literal["stack"] = "stack"
+    handle: Handle
+    number: int
+
+
 class Ping(Record):
     type: Literal["ping"] = "ping"
     number: int
 
 
 class Order(Record):
-    order: Annotated[ReadOrder | ListenOrder | ReleaseOrder | Ping, Field(discriminator="type")]
+    order: Annotated[
+        ReadOrder | ListenOrder | ReleaseOrder | StackOrder | Ping, Field(discriminator="type")
+    ]
 
 
 class Pong(Record):
@@ -68,6 +79,23 @@ class FileParsed(Record):
     problem: str = ""
 
 
+class StackParsed(Record):
+    """The answer to a StackOrder.
+
+    threads: those that ran, and those that stood in the user's code; frames: the user's part of the
+    first one's stack, outermost first. problem: why there is no stack, in words; no_python: there
+    never will be one. cpu_s: what the reading cost.
+    """
+
+    type: Literal["stack-parsed"] = "stack-parsed"
+    number: int
+    threads: tuple[SeenThread, ...] = ()
+    frames: tuple[Frame, ...] = ()
+    problem: str = ""
+    no_python: bool = False
+    cpu_s: float = 0.0
+
+
 class FactsLost(Record):
     """So many messages were dropped, and why."""
 
@@ -77,4 +105,6 @@ class FactsLost(Record):
 
 
 class Told(Record):
-    said: Annotated[Pong | FileParsed | FactsLost | SessionFact, Field(discriminator="type")]
+    said: Annotated[
+        Pong | FileParsed | StackParsed | FactsLost | SessionFact, Field(discriminator="type")
+    ]

@@ -22,6 +22,8 @@ from kerneld.model.wire import (
     Pong,
     ReadOrder,
     ReleaseOrder,
+    StackOrder,
+    StackParsed,
 )
 from kerneld.parse.connection import parse_connection
 from kerneld.parse.iopub import (
@@ -32,7 +34,9 @@ from kerneld.parse.iopub import (
     parse_iopub,
     topics_of,
 )
+from kerneld.parse.stacks import MAX_TEXT_BYTES, NoStacks, parse_stacks
 from kerneld.reader.backlog import BYTES_A_TOKEN, Backlog, Heard
+from kerneld.reader.cells import Cells, make_room
 from kerneld.reader.ears import Ear, Ears
 from kerneld.reader.files import endpoint_of, read_file
 from kerneld.reader.outbox import Outbox, receive
@@ -53,6 +57,7 @@ class _File:
     """One connection file. ear: the wanted subscription.
 
     heard: None until the first message; False while none carried the key's signature.
+    cells: what a stack's lines are looked up in.
     """
 
     connection: Connection
@@ -62,6 +67,7 @@ class _File:
     publisher: Publisher | None = None
     heard: bool | None = None
     voice: Voice = field(default_factory=Voice)
+    cells: Cells = field(default_factory=Cells)
 
 
 class Desk:
@@ -134,6 +140,8 @@ class Desk:
                 self._outbox.put(self._read(handle, fds[0]))
             case ListenOrder(handle=handle, implementation=implementation):
                 self._listen(handle, implementation)
+            case StackOrder(handle=handle, number=number) if fds:
+                self._outbox.put(self._stacks(handle, number, fds[0]))
             case ReleaseOrder(handle=handle):
                 self._forget(handle)
 
@@ -154,6 +162,16 @@ class Desk:
             self._forget(handle)
             self._files[handle] = _File(connection, key, folder)
         return FileParsed(handle=handle, connection=connection)
+
+    def _stacks(self, handle: int, number: int, fd: int) -> StackParsed:
+        began_s = time.thread_time()
+        told = parse_stacks(os.pread(fd, MAX_TEXT_BYTES, 0))
+        if isinstance(told, NoStacks):
+            return StackParsed(number=number, problem=told.reason, no_python=told.no_python)
+        file = self._files.get(handle)
+        told = file.cells.explained(told) if file else told
+        cpu_s = time.thread_time() - began_s
+        return StackParsed(number=number, threads=told.threads, frames=told.frames, cpu_s=cpu_s)
 
     def _listen(self, handle: int, implementation: str) -> None:
         file = self._files.get(handle)
@@ -233,8 +251,12 @@ class Desk:
         if file.heard is False:
             self._say_listening(handle, "")
         file.heard = True
-        if told is not None:
-            self._outbox.put(told)
+        if told is None:
+            return
+        self._outbox.put(told)
+        file.cells.hear(told)
+        if isinstance(told, CellStarted):
+            make_room([one.cells for one in self._files.values()])
 
     # ------------------------------------------------------------------ the way out
 

@@ -5,9 +5,9 @@ import socket
 from collections import deque
 
 from kerneld.model.facts import CellStarted, SessionFact
-from kerneld.model.wire import MAX_DATAGRAM_BYTES, FactsLost, FileParsed, Pong, Told
+from kerneld.model.wire import MAX_DATAGRAM_BYTES, FactsLost, FileParsed, Pong, StackParsed, Told
 
-Said = Pong | FileParsed | FactsLost | SessionFact
+Said = Pong | FileParsed | StackParsed | FactsLost | SessionFact
 
 _FULL = 64
 _SEND_BUFFER_BYTES = 1 << 20
