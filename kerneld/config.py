@@ -49,6 +49,12 @@ class Iopub(_Section):
     enabled: bool = True
 
 
+class Stacks(_Section):
+    """Needs iopub: the process that hears the notebooks reads the stacks as well."""
+
+    enabled: bool = True
+
+
 class Privacy(_Section):
     code: CodePolicy | None = Field(None, strict=False)
     """None: full in a user's own daemon, line in a system daemon"""
@@ -74,6 +80,7 @@ class Config(_Section):
     discovery: Discovery = Discovery()
     memory: Memory = Memory()
     iopub: Iopub = Iopub()
+    stacks: Stacks = Stacks()
     privacy: Privacy = Privacy()
     retention: Retention = Retention()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from kerneld import config as configuration
 from kerneld.config import Config, Mode, Paths
 from kerneld.daemon.absence import deaths_unseen
+from kerneld.daemon.accounts import Accounts
 from kerneld.daemon.collector import Collector
 from kerneld.daemon.housekeeping import Housekeeping
 from kerneld.daemon.owner import Owner, Rooms
@@ -36,6 +37,7 @@ from kerneld.sources.memory import MemorySource
 from kerneld.sources.reader import ReaderSource
 from kerneld.sources.signals import SignalSource
 from kerneld.sources.source import Source
+from kerneld.sources.stacks import StacksSource
 from kerneld.sources.taskstats import TaskstatsSource
 from kerneld.store import Journal, Store
 
@@ -100,8 +102,10 @@ def _collect(
     """Run until a signal says stop."""
     host = this_host()
     memory = MemorySource(busy_hz=settings.memory.busy_hz)
-    collector = Collector(_sources(settings, mode, host, memory), manager=manager)
-    rooms = Rooms(store=store, memory=memory, act=collector.act, told=_tell)
+    readers = _readers(settings, memory, boot_id=host.boot_id)
+    collector = Collector([*_sources(settings, mode, host, memory), *readers], manager=manager)
+    stacks = next((source for source in readers if isinstance(source, StacksSource)), None)
+    rooms = Rooms(store=store, memory=Accounts(memory, stacks), act=collector.act, told=_tell)
     owner = Owner(host, rooms, settings.code_policy(mode), settings.daemon.settle_s)
     _look_back(owner, store, paths, host)
     with LiveWriter(paths.live) as live:
@@ -127,17 +131,21 @@ def _sources(settings: Config, mode: Mode, host: Host, memory: MemorySource) -> 
         extra_folders=settings.discovery.runtime_dirs,
         max_kernels_per_user=settings.discovery.max_kernels_per_user,
     )
-    sources: list[Source] = [
-        ExitSource(),
-        ConnectorSource(on_exec=discovery.hint, boot_id=host.boot_id),
-        TaskstatsSource(),
-        KmsgSource(boot_id=host.boot_id),
-        SignalSource(),
-        memory,
-    ]
-    if settings.iopub.enabled:
-        sources.append(ReaderSource(boot_id=host.boot_id))
-    return [*sources, discovery]
+    connector = ConnectorSource(on_exec=discovery.hint, boot_id=host.boot_id)
+    log = (TaskstatsSource(), KmsgSource(boot_id=host.boot_id), SignalSource())
+    return [ExitSource(), connector, *log, memory, discovery]
+
+
+def _readers(settings: Config, memory: MemorySource, *, boot_id: str) -> list[Source]:
+    """What users wrote is parsed in one process without rights: cells, and the stacks of who grows."""
+    if not settings.iopub.enabled:
+        return []
+    reader = ReaderSource(boot_id=boot_id)
+    if not settings.stacks.enabled:
+        return [reader]
+    stacks = StacksSource(read=reader.control)
+    reader.on_stack, memory.on_grown = stacks.parsed, stacks.grown
+    return [reader, stacks]
 
 
 def _look_back(owner: Owner, store: Store, paths: Paths, host: Host) -> None:

@@ -22,9 +22,30 @@ class SampleMemory:
 
 @dataclass(frozen=True, slots=True)
 class ForgetMemory:
-    """memory, cgroups: the case is settled, the ring can go."""
+    """memory, cgroups, stacks: the case is settled, the ring and the account can go."""
 
     key: ProcessKey
+
+
+@dataclass(frozen=True, slots=True)
+class WatchStacks:
+    """stacks: this kernel's growth is to be charged to its lines; its cells are heard under handle.
+
+    language: as far as its command line tells; only Python has stacks that can be read.
+    """
+
+    process: Process
+    handle: int
+    language: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStack:
+    """reader: parse py-spy's JSON behind this descriptor and close it; the answer has this number."""
+
+    handle: int
+    number: int
+    fd: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +109,8 @@ Effect = (
     | ReadConnection
     | SampleMemory
     | ForgetMemory
+    | WatchStacks
+    | ReadStack
     | ProbePorts
     | Listen
     | FindListener

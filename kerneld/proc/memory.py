@@ -62,6 +62,11 @@ class ProcessMemory:
         """VmHWM and VmSwap; 9.5 µs, so at a slower pace than the resident set."""
         return parse_status(_read_at(self._folder, "status"))
 
+    def main_runs(self) -> bool:
+        """Its main thread runs, or waits in Linux for memory or a disk; it does not sleep."""
+        stat = parse_stat(_read_at(self._folder, "stat"))
+        return stat is not None and stat.state in ("R", "D")
+
     def descendants_bytes(self) -> int:
         """What the known descendants hold; pages that they share are counted in each."""
         return sum(one.read_bytes() for one in self.descendants.values())

@@ -63,6 +63,15 @@ class CgroupHistory:
                 return limit
         return None
 
+    def headroom_bytes(self) -> int | None:
+        """To the nearest of its limits at the last look; None: it has none."""
+        if not self._slots:
+            return None
+        slot = self._slots[-1]
+        pairs = zip(slot.raw, slot.usage_bytes, strict=True)
+        rooms = [limit - usage for raw, usage in pairs if (limit := parse_cgroup_bytes(raw[2]))]
+        return max(0, min(rooms)) if rooms else None
+
     def before(self, alive_s: float) -> tuple[CgroupReading, ...]:
         """The counters MARGIN_S before a process was last seen alive, else the oldest kept.
 

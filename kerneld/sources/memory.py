@@ -4,11 +4,12 @@ import logging
 import select
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from kerneld.model.effects import Effect, ForgetMemory, SampleMemory
 from kerneld.model.facts import CgroupDelta, MemoryAccount, SourceState
+from kerneld.model.growth import Grown
 from kerneld.model.process import Process, ProcessKey
 from kerneld.parse.procfs import Meminfo
 from kerneld.proc.cgroup import CGROUP_ROOT, cgroup_dirs
@@ -20,6 +21,7 @@ from kerneld.sources.memory_track import (
     SLOW_BUSY_S,
     SLOW_REST_S,
     STATUS_REST_S,
+    LivingMemory,
     Track,
 )
 from kerneld.sources.shm_history import ShmHistories
@@ -36,20 +38,10 @@ GROWTH_OVER_S = 10.0
 ACCOUNT_SAMPLES, LIVING_SAMPLES, LIVING_S = 240, 60, 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class LivingMemory:
-    """A process now: samples are (seconds ago, bytes) of the last 5 minutes, oldest first."""
-
-    rss_bytes: int | None
-    tree_bytes: int | None
-    growth_bytes_per_s: float | None
-    samples: tuple[tuple[float, int], ...]
-
-
 class MemorySource:
     """Rings of memory: 1 Hz at rest, busy_hz while a process grows, is busy or nears its limit.
 
-    Orders come by control; account, cgroup_delta, living and mark_busy are for the owner's thread.
+    on_grown hears who grew, in the sampler's thread; accounts and mark_busy are the owner's.
     """
 
     name = "memory"
@@ -57,6 +49,7 @@ class MemorySource:
     def __init__(
         self, *, busy_hz: float = 20.0, proc_root: str = "/proc", cgroup_root: str = CGROUP_ROOT
     ) -> None:
+        self.on_grown: Callable[[Grown], None] | None = None
         self._busy_s = 1.0 / busy_hz
         self._roots = (proc_root, cgroup_root)
         self._mailbox = Mailbox()
@@ -117,7 +110,7 @@ class MemorySource:
         self._shm.sample(now_s)
         ended = False
         for track in self._living:
-            ended |= not track.sample(now_s)
+            ended |= not self._look(track, now_s)
         if ended:
             self._living = [track for track in self._living if track.memory is not None]
         self._hurry(now_s, meminfo)
@@ -127,7 +120,7 @@ class MemorySource:
         if not busy:
             return
         for track in busy:
-            track.sample(now_s)
+            self._look(track, now_s)
         for shm in {track.shm for track in busy if track.shm}:
             shm.sample(now_s)
         for cgroup in {track.cgroup for track in busy}:
@@ -135,6 +128,13 @@ class MemorySource:
                 cgroup.sample_usage()
         if not self._host or now_s - self._host[-1][0] >= HOST_BUSY_S:
             self._host.append((now_s, host.read()))
+
+    def _look(self, track: Track, now_s: float) -> bool:
+        """False when the process has ended. Growth is told with the room that is left on the host."""
+        alive = track.sample(now_s)
+        if track.grown_since is not None and self.on_grown is not None:
+            self.on_grown(track.take_growth(now_s, self._host[-1][1].available_bytes))
+        return alive
 
     def _hurry(self, now_s: float, meminfo: Meminfo) -> None:
         """Who holds much of a limit that is almost used up is looked at more often."""
@@ -172,7 +172,7 @@ class MemorySource:
             pass
         except OSError as problem:
             log.warning("the memory of process %d can't be sampled: %s", process.pid, problem)
-        track = self._tracks[process.key] = Track(memory, cgroup, now_s)
+        track = self._tracks[process.key] = Track(process.key, memory, cgroup, now_s)
         track.shm = self._shm.join(process.pid, now_s)
         if track.sample(now_s):
             track.slow_due_s += process.pid % SLOW_REST_S  # spread, so no second looks at all of them

@@ -1,8 +1,11 @@
 """One process in the memory sampler's hand: when it is looked at, and what was seen."""
 
 import os
+from dataclasses import dataclass
 
 from kerneld.model.facts import CgroupReading, PeakReading
+from kerneld.model.growth import Grown
+from kerneld.model.process import ProcessKey
 from kerneld.model.vocabulary import PeakHow
 from kerneld.parse.procfs import parse_statm_rss, parse_statm_vm
 from kerneld.proc.memory import PAGE_BYTES, ProcessMemory
@@ -13,10 +16,22 @@ from kerneld.sources.shm_history import ShmHistory
 GROWTH_BYTES = 4 << 20
 """since the last sample: more is growth, and the process is looked at busy_hz times a second"""
 BUSY_FOR_S = 3.0
+TOLD_BYTES = 16 << 20
+"""of growth: so much is told to who charges it to lines"""
 SLOW_REST_S, SLOW_BUSY_S = 30.0, 1.0
 STATUS_REST_S = 120.0
 """with cold caches a status costs 55 µs, a look for children 7, a sample 3: so they are rare at rest"""
 THREADS_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LivingMemory:
+    """A process now: samples are (seconds ago, bytes) of the last 5 minutes, oldest first."""
+
+    rss_bytes: int | None
+    tree_bytes: int | None
+    growth_bytes_per_s: float | None
+    samples: tuple[tuple[float, int], ...]
 
 
 class Track:
@@ -29,7 +44,9 @@ class Track:
         "busy_until_s",
         "cgroup",
         "cgroup_before",
+        "grown_since",
         "hwm_bytes",
+        "key",
         "last_bytes",
         "last_s",
         "marked",
@@ -41,14 +58,21 @@ class Track:
         "status_due_s",
         "swap_bytes",
         "threads_due_s",
+        "told_bytes",
+        "told_s",
         "tree_bytes",
         "tree_peak_bytes",
         "tree_ring",
     )
 
     def __init__(
-        self, memory: ProcessMemory | None, cgroup: CgroupHistory | None, now_s: float
+        self,
+        key: ProcessKey,
+        memory: ProcessMemory | None,
+        cgroup: CgroupHistory | None,
+        now_s: float,
     ) -> None:
+        self.key = key
         self.memory = memory
         self._statm = memory.resident.fd if memory else -1
         self._raw = b""
@@ -61,6 +85,9 @@ class Track:
         self.marked = False
         self.last_s = now_s
         self.last_bytes = self.tree_bytes = self.tree_peak_bytes = self.status_bytes = 0
+        self.told_s, self.told_bytes = now_s, 0
+        self.grown_since: tuple[float, int] | None = None
+        """since when and from where it grew by TOLD_BYTES; taken by the sampler"""
         self.hwm_bytes: int | None = None
         self.swap_bytes: int | None = None
         self.busy_until_s = self.slow_due_s = self.status_due_s = self.threads_due_s = 0.0
@@ -83,6 +110,7 @@ class Track:
                 self._end()
                 return False
             self._raw, self.last_bytes = raw, pages * PAGE_BYTES
+            self._note_growth(now_s)
         self.last_s = now_s
         self.ring.append(now_s, self.last_bytes)
         tree = self.last_bytes
@@ -96,6 +124,22 @@ class Track:
         if now_s >= self.slow_due_s:
             self._look_slowly(memory, now_s)
         return True
+
+    def _note_growth(self, now_s: float) -> None:
+        grown = self.last_bytes - self.told_bytes
+        if 0 <= grown < TOLD_BYTES:
+            return
+        if grown > 0 and self.told_bytes:
+            self.grown_since = (self.told_s, self.told_bytes)
+        self.told_s, self.told_bytes = now_s, self.last_bytes
+
+    def take_growth(self, now_s: float, free_bytes: int | None) -> Grown:
+        """With the room to the nearest limit, the host's free memory included."""
+        since_s, since_bytes = self.grown_since or (now_s, self.last_bytes)
+        self.grown_since = None
+        under = self.cgroup.headroom_bytes() if self.cgroup else None
+        room = min((x for x in (free_bytes, under) if x is not None), default=None)
+        return Grown(self.key, since_s, since_bytes, now_s, self.last_bytes, room)
 
     def _note_tree(self, tree_bytes: int, now_s: float) -> None:
         if self.tree_bytes and tree_bytes - self.tree_bytes > GROWTH_BYTES:

@@ -8,10 +8,11 @@ import logging
 import os
 import select
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kerneld.model.effects import Effect, Listen, ReadConnection, ReleaseFile
+from kerneld.model.effects import Effect, Listen, ReadConnection, ReadStack, ReleaseFile
 from kerneld.model.facts import ConnectionRead, ListenState, SessionFact, SourceLost, SourceState
 from kerneld.model.process import Connection
 from kerneld.model.wire import (
@@ -22,6 +23,8 @@ from kerneld.model.wire import (
     Pong,
     ReadOrder,
     ReleaseOrder,
+    StackOrder,
+    StackParsed,
     Told,
 )
 from kerneld.sources.reader_child import Child, ReaderFailed
@@ -53,7 +56,10 @@ class _File:
 
 
 class ReaderSource:
-    """Connection files and iopub, through a process without rights."""
+    """Connection files, iopub and stacks, through a process without rights.
+
+    on_stack: gets what a stack tells, in this source's thread: samples do not pass the queue.
+    """
 
     name = "iopub"
 
@@ -65,6 +71,7 @@ class ReaderSource:
         self._pinged = self._ponged = 0
         self._answered_at_s = 0.0
         self.refused_messages = 0
+        self.on_stack: Callable[[StackParsed], None] = lambda _: None
 
     @property
     def reader_pid(self) -> int | None:
@@ -73,7 +80,7 @@ class ReaderSource:
     # ------------------------------------------------------------------ from other threads
 
     def control(self, effect: Effect) -> None:
-        if isinstance(effect, ReadConnection | Listen | ReleaseFile):
+        if isinstance(effect, ReadConnection | Listen | ReleaseFile | ReadStack):
             self._mailbox.put(effect)
 
     def wake(self) -> None:
@@ -164,6 +171,9 @@ class ReaderSource:
                 if file is not None and file.strikes < MAX_STRIKES:
                     file.implementation = implementation
                     child.send(ListenOrder(handle=handle, implementation=implementation))
+            case ReadStack(handle=handle, number=number, fd=fd):
+                child.send(StackOrder(handle=handle, number=number), fd)
+                os.close(fd)
             case ReleaseFile(handle=handle):
                 file = self._files.pop(handle, None)
                 if file is not None:
@@ -184,7 +194,10 @@ class ReaderSource:
             self._believe(said, child, outlet)
 
     def _believe(
-        self, said: Pong | FileParsed | FactsLost | SessionFact, child: Child, outlet: Outlet
+        self,
+        said: Pong | FileParsed | StackParsed | FactsLost | SessionFact,
+        child: Child,
+        outlet: Outlet,
     ) -> None:
         match said:
             case Pong(number=number, refused=refused):
@@ -193,6 +206,8 @@ class ReaderSource:
                 outlet.offer(SourceLost(datetime.now(UTC), self.name, count, reason))
             case FileParsed():
                 self._file_parsed(said, child, outlet)
+            case StackParsed():
+                self.on_stack(said)
             case _ if said.handle in self._files:
                 outlet.offer(said)
             case _:

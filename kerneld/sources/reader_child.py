@@ -17,10 +17,11 @@ from kerneld.model.wire import (
     Ping,
     ReadOrder,
     ReleaseOrder,
+    StackOrder,
 )
 from kerneld.proc.memory import Resident
 
-Orders = ReadOrder | ListenOrder | ReleaseOrder | Ping
+Orders = ReadOrder | ListenOrder | ReleaseOrder | StackOrder | Ping
 _ENVIRON = {"MALLOC_ARENA_MAX": "2", "LC_ALL": "C.UTF-8"}
 
 

@@ -4,6 +4,7 @@ import re
 import uuid
 
 from kerneld.model.death import Death
+from kerneld.model.effects import Effect, SampleMemory, WatchStacks
 from kerneld.model.facts import ProcessEnded, ProcessSeen, ServerSeen
 from kerneld.model.living import TrackedLife
 from kerneld.model.process import Connection, Kernel, Process, Server
@@ -91,3 +92,9 @@ def server_of(seen: ServerSeen) -> Server:
         unit=seen.process.unit,
         argv_notebook=seen.argv_notebook,
     )
+
+
+def watching(life: Life) -> list[Effect]:
+    """A kernel's memory is sampled, and its growth charged to its lines."""
+    seen = life.seen
+    return [SampleMemory(seen.process), WatchStacks(seen.process, seen.handle, seen.language)]

@@ -13,7 +13,6 @@ from kerneld.model.effects import (
     ProbePorts,
     ReadConnection,
     ReleaseFile,
-    SampleMemory,
     WatchExit,
     WatchFile,
 )
@@ -39,7 +38,7 @@ from kerneld.model.living import TrackedLife
 from kerneld.model.process import Kernel, ProcessKey
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope
-from kerneld.track.identity import kernel_death, kernel_of, server_of, tracked_life
+from kerneld.track.identity import kernel_death, kernel_of, server_of, tracked_life, watching
 from kerneld.track.moves import Moves, fds_of
 from kerneld.track.roles import ConnectionFile, Life, Role, is_wrapper, wrappers_of
 from kerneld.track.workers import Worker, WorkerEnd, Workers
@@ -168,11 +167,11 @@ class Tracker:
         life = file.lives[changed.process.key]
         life.seen = replace(life.seen, process=changed.process)
         if life.role is Role.KERNEL:
-            moves.effects.append(SampleMemory(changed.process))
+            moves.effects += watching(life)
             moves.tracked.append(tracked_life(self._boot_id, life, file))
 
     def _kernel_seen(self, life: Life, file: ConnectionFile, moves: Moves) -> None:
-        moves.effects.append(SampleMemory(life.seen.process))
+        moves.effects += watching(life)
         if file.connection is not None:
             moves.effects.append(ProbePorts(life.key, file.connection))
         moves.tracked.append(tracked_life(self._boot_id, life, file))
@@ -275,7 +274,7 @@ class Tracker:
             return
         life.confirmed = True
         if life.role is not Role.KERNEL:
-            moves.effects.append(SampleMemory(life.seen.process))
+            moves.effects += watching(life)
         self._judge_role(life, file, moves)
         moves.tracked.append(tracked_life(self._boot_id, life, file))
         if not life.seen.process.same_network_namespace:

@@ -1,0 +1,19 @@
+"""/proc/pressure and /proc/loadavg into numbers: how much everybody waits for the machine."""
+
+import re
+
+_AVG10 = re.compile(rb"^(some|full) avg10=(\d{1,3}\.\d\d) ", re.MULTILINE)
+
+
+def parse_pressure(text: bytes) -> dict[str, float]:
+    """`some` and `full`: percent of the last 10 s; a line that is not there is left out."""
+    return {kind.decode(): float(value) for kind, value in _AVG10.findall(text)}
+
+
+def parse_load(text: bytes) -> float:
+    """Tasks that ran or waited in the last minute; 0 for what can't be read."""
+    first = text.split(b" ", 1)[0]
+    try:
+        return float(first)
+    except ValueError:
+        return 0.0
