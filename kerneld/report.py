@@ -4,7 +4,8 @@ from datetime import datetime
 
 from kerneld.model.case import Case
 from kerneld.model.evidence import best_peak, exit_of, fault_object, tightest_limit
-from kerneld.model.facts import LogRecord
+from kerneld.model.facts import Blind, LogRecord
+from kerneld.model.guilt import growth_of, guilty_sentence, last_stack, line_in_cell
 from kerneld.model.incident import (
     Bystander,
     CellPart,
@@ -22,7 +23,7 @@ from kerneld.model.incident import (
 )
 from kerneld.model.story import timeline
 from kerneld.model.verdict import Judgement
-from kerneld.model.vocabulary import Cause, PeakHow, Scope, State
+from kerneld.model.vocabulary import Category, Cause, PeakHow, Scope, State
 
 FAULT_KINDS = (
     "segfault", "gpf", "invalid_opcode", "int3", "divide_error", "bus_error", "seccomp", "mce",
@@ -79,18 +80,34 @@ def build_incident(
         exit=_exit(case),
         memory=_memory(case),
         cell=_cell(case),
+        growth_lines=growth_of(case).lines,
+        stack=last_stack(case),
         fault=_fault(case),
         killer=verdict.killer,
         bystanders=_bystanders(case),
         host_state=_host_state(case),
         kernels=case.kernels,
-        summary=verdict.summary,
+        summary=_summary(case, judgement),
         because=verdict.because,
         against=verdict.against,
-        blind=verdict.blind,
+        blind=(*verdict.blind, *_blind_to_stacks(case)),
         alternatives=judgement.alternatives,
         timeline=timeline(case),
     )
+
+
+def _summary(case: Case, judgement: Judgement) -> str:
+    """With the line that had grown it, where memory is what it died of, or may have died of."""
+    causes = (judgement.verdict.cause, *(other.cause for other in judgement.alternatives))
+    about_memory = any(cause.category is Category.MEMORY for cause in causes)
+    sentences = (judgement.verdict.summary, guilty_sentence(case) if about_memory else "")
+    return " ".join(filter(None, sentences))
+
+
+def _blind_to_stacks(case: Case) -> tuple[Blind, ...]:
+    """Why there are no stacks of this kernel, or fewer than were wanted."""
+    reason = growth_of(case).blind
+    return (Blind(source="stacks", reason=reason),) if reason else ()
 
 
 def _kernel(case: Case) -> KernelPart | None:
@@ -196,6 +213,7 @@ def _cell(case: Case) -> CellPart | None:
         sha256=cell.sha256,
         started_at=cell.at,
         elapsed_s=elapsed_s,
+        line=line_in_cell(case),
         how="iopub",
     )
 

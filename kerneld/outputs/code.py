@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from kerneld.model.incident import Frame, GrowthLine, Incident
+from kerneld.model.growth import Frame, GrowthLine
+from kerneld.model.incident import CellPart, Incident
 from kerneld.outputs.safe import cells, clip, pad, safe_text
 from kerneld.outputs.units import duration, growth
 from kerneld.outputs.view import View
@@ -28,7 +29,7 @@ def cell_lines(incident: Incident, view: View) -> list[str]:
     grown = {
         line.line: line
         for line in reversed(incident.growth_lines)
-        if line.line is not None and _in_cell(line.file)
+        if line.line is not None and _is_in(cell, line)
     }
     first, last = _window(len(lines), cell.line)
     digits = len(str(last))
@@ -48,9 +49,14 @@ def _withheld(incident: Incident, view: View) -> list[str]:
     """Why no source is shown, and the one line that may be."""
     cell = incident.cell
     line = cell.line if cell else None
-    code = next((part.code for part in incident.growth_lines if part.code and part.line == line), None)
+    frames = incident.stack.frames if incident.stack else ()
+    parts: list[GrowthLine | Frame] = [*incident.growth_lines, *frames]
+    kept = [part for part in parts if cell and part.line == line and _is_in(cell, part)]
+    code = next((part.code for part in kept if part.code), None)
+    grown = next((part for part in kept if isinstance(part, GrowthLine)), None)
     if line is not None:
-        return [_code_line(line, len(str(line)), code or "(its code is not kept)", (True, ""), view)]
+        mark = (True, _grown(grown) if grown else "")
+        return [_code_line(line, len(str(line)), code or "(its code is not kept)", mark, view)]
     policy = cell.code_policy if cell else None
     if policy == "full":
         return [view.paint("  Its source is for its user's eyes (privacy.admin_sees_code).", "dim")]
@@ -80,17 +86,23 @@ def _grown(line: GrowthLine) -> str:
     return f"{growth(line.bytes)} {line.share * 100:3.0f} %"
 
 
-def _in_cell(file: str | None) -> bool:
-    """Whether a file's name is one that ipykernel gives to a cell."""
-    return file is None or file.startswith(("Cell", "<ipython-input", "In[")) or "/ipykernel_" in file
+def _is_in(cell: CellPart, line: GrowthLine | Frame) -> bool:
+    """Whether the line is this cell's, not another cell's or a module's."""
+    return line.execution_count is not None and line.execution_count == cell.execution_count
 
 
 def growth_lines(incident: Incident, view: View) -> list[str]:
-    """Who grew, line by line."""
-    rows = [
-        (safe_text(_place(line.function, line.file, line.line)), _grown(line))
-        for line in incident.growth_lines[:GROWTH_LINES]
-    ]
+    """Who grew, line by line; nothing where the one line is marked in its cell already."""
+    cell, lines = incident.cell, incident.growth_lines
+    if (
+        len(lines) == 1
+        and cell
+        and cell.source
+        and cell.line == lines[0].line
+        and _is_in(cell, lines[0])
+    ):
+        return []
+    rows = [(safe_text(_place(line)), _grown(line)) for line in incident.growth_lines[:GROWTH_LINES]]
     if not rows:
         return []
     right = max(cells(note) for _, note in rows)
@@ -101,11 +113,15 @@ def growth_lines(incident: Incident, view: View) -> list[str]:
     ]
 
 
-def _place(function: str | None, file: str | None, line: int | None) -> str:
-    """`load, etl/load.py:41`; what could not be charged is `unattributed`."""
-    number = "" if line is None else f":{line}" if file else f"line {line}"
-    where = f"{file or ''}{number}"
-    return ", ".join(part for part in (function, where) if part) or "unattributed"
+def _place(part: GrowthLine | Frame) -> str:
+    """`load, etl/load.py:41`; `fill, cell [3] line 2`; what could not be charged is `unattributed`."""
+    function = None if part.function == "<module>" and part.file else part.function
+    if part.execution_count is not None:
+        where = f"cell [{part.execution_count}] line {part.line}"
+    else:
+        number = "" if part.line is None else f":{part.line}" if part.file else f"line {part.line}"
+        where = f"{part.file or ''}{number}"
+    return ", ".join(piece for piece in (function, where) if piece) or "unattributed"
 
 
 def frame_lines(incident: Incident, view: View) -> list[str]:
@@ -119,7 +135,7 @@ def frame_lines(incident: Incident, view: View) -> list[str]:
         if frame is None:
             lines.append(view.paint(f"  … {len(stack.frames) - FRAMES} frames", "dim"))
             continue
-        place = _place(frame.function, frame.file, frame.line)
+        place = _place(frame)
         lines.append("  " + clip(safe_text(place), view.width - 2, "end"))
         if frame.code:
             lines.append(
