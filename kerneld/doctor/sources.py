@@ -9,6 +9,7 @@ from itertools import islice
 from kerneld.doctor.check import RUN_AS_ROOT, Check
 from kerneld.doctor.folders import connection_files
 from kerneld.doctor.reader import iopub
+from kerneld.doctor.stacks import python_stacks
 from kerneld.doctor.trial import Trial, try_an_end
 from kerneld.errors import SourceUnavailable
 from kerneld.model.vocabulary import Mode
@@ -41,6 +42,7 @@ def examine_sources(mode: Mode, *, extra_folders: Iterable[str] = ()) -> list[Ch
         kernels_seen(mode),
         connection_files(mode, extra_folders),
         iopub(),
+        python_stacks(),
     ]
 
 

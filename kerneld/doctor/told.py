@@ -4,6 +4,7 @@ from kerneld.doctor.check import RUN_AS_ROOT, Check
 from kerneld.doctor.folders import LOST_FILES
 from kerneld.doctor.reader import LOST_CELLS
 from kerneld.doctor.sources import LOST_LOG, LOST_PEAK, LOST_SENDER, LOST_STATUS
+from kerneld.doctor.stacks import LOST_LINES
 from kerneld.model.living import DaemonState, SourceHealth
 from kerneld.model.vocabulary import Mode
 
@@ -18,6 +19,7 @@ NAMES = {
     "discovery": ("discovery", LOST_FILES),
     "kernels": ("all kernels", "The end of a kernel that is not watched is not recorded."),
     "iopub": ("iopub", LOST_CELLS),
+    "stacks": ("Python stacks", LOST_LINES),
 }
 
 
