@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.needs_systemd, pytest.mark.needs_root, pytest.mark.tim
 LIVE = "/run/kerneld/live.db"
 SEGFAULT = "import ctypes, time\ntime.sleep(0.5)\nctypes.string_at(0)"
 """its pause lets iopub tell of the cell: what the kernel has not sent dies with it"""
+GROW = "import os\nx = [os.urandom(20_000) for i in range(20_000)]\nos.kill(os.getpid(), 9)"
 
 
 def end_of(machine: Machine, notebook: Notebook, **where: str) -> Incident:
@@ -134,7 +135,7 @@ def traced(sandbox: Machine) -> Iterator[Machine]:
 def test_every_source_speaks_in_its_sandbox(traced: Machine) -> None:
     traced.start()
 
-    wait_for(lambda: len(traced.sources()) == 8, 10, "word of all eight sources")
+    wait_for(lambda: len(traced.sources()) == 9, 10, "word of all nine sources")
     assert {source.name: source.reason for source in traced.sources() if not source.up} == {}
 
 
@@ -162,6 +163,18 @@ def test_who_killed_a_kernel_is_told_by_the_signal_trace(traced: Machine) -> Non
     assert (end.cause, end.confidence) == (Cause.KILLED_BY_PROCESS, Confidence.CERTAIN)
     assert end.killer is not None
     assert (end.killer.pid, end.killer.uid) == (os.getpid(), 0)
+
+
+def test_a_kernel_of_another_user_that_grows_has_its_line(sandbox: Machine) -> None:
+    """py-spy runs in the sandbox, with one right more than none, and reads what is Ana's."""
+    sandbox.start()
+    with Notebook(sandbox) as notebook:
+        watched(sandbox, notebook)
+        notebook.begin(GROW)
+        notebook.reap()
+        end = settled_end_of(sandbox, notebook)
+    assert [blind for blind in end.blind if blind.source == "stacks"] == []
+    assert (end.growth_lines[0].line, end.cell and end.cell.line) == (2, 2), end.growth_lines
 
 
 def test_the_zombies_of_others_show_their_true_status(sandbox: Machine) -> None:
