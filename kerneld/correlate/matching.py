@@ -133,6 +133,7 @@ def case_of(death: Death, uuid: str, host: Host) -> Case:
         watched_since=life.watched_since,
         readings=death.ended.readings,
         answered=death.answered,
+        silent_at=death.silent_at,
         blind=tuple(_blind_of(death)),
     )
     return case.model_copy(update=said(death.session))

@@ -16,6 +16,7 @@ from kerneld.proc.net import find_listener, listens
 from kerneld.proc.process import list_pids
 
 PROBE_GIVES_UP_S = 120.0
+SILENCE_TOLD_S = 1.0
 MAX_PROBE_PAUSE_S = 1.0
 FIND_GIVES_UP_S = 10.0
 FIND_S = 1.0
@@ -32,6 +33,7 @@ class _Question(Generic[O]):
     since: float
     times: int = 0
     next_at: float = 0.0
+    told_at: float = float("-inf")
 
 
 class Ports:
@@ -56,8 +58,8 @@ class Ports:
         """A process names this file: it need not be looked for."""
         self._finds.pop(handle, None)
 
-    def heard(self) -> Iterator[ProcessKey]:
-        """The processes that listen on their ports now; each is told once."""
+    def looked(self) -> Iterator[tuple[ProcessKey, bool]]:
+        """Who listens on its ports now (told once), and who does not yet (told once a second)."""
         for pid, probe in _turn(self._probes):
             try:
                 uid = os.stat(f"{self._proc_root}/{pid}").st_uid
@@ -69,8 +71,9 @@ class Ports:
             probe.next_at = time.monotonic() + min(MAX_PROBE_PAUSE_S, age_s / 20)
             if heard or age_s > PROBE_GIVES_UP_S:
                 del self._probes[pid]
-            if heard:
-                yield probe.order.key
+            if heard or time.monotonic() - probe.told_at >= SILENCE_TOLD_S:
+                probe.told_at = time.monotonic()
+                yield probe.order.key, heard
 
     def listeners(self) -> Iterator[tuple[int, int]]:
         """(file's number, pid) for files that no command line names. A stale one has nobody."""

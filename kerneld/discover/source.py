@@ -17,7 +17,7 @@ from kerneld.discover.ports import Ports
 from kerneld.discover.scan import Named, ProcessScan
 from kerneld.discover.table import FileTable
 from kerneld.model.effects import Effect, FindListener, ProbePorts, ReleaseFile, WatchFile
-from kerneld.model.facts import PortsHeard, ProcessChanged, ProcessSeen, SourceState
+from kerneld.model.facts import PortsHeard, PortsSilent, ProcessChanged, ProcessSeen, SourceState
 from kerneld.model.process import Process
 from kerneld.proc.files import means_the_same
 from kerneld.proc.process import read_argv, read_cgroups
@@ -250,10 +250,10 @@ class DiscoverySource:
     # ------------------------------------------------------------------ ports
 
     def _look_at_ports(self, outlet: Outlet) -> None:
-        for key in self._ports.heard():
-            if key.pid in self._processes:
+        for key, heard in self._ports.looked():
+            if heard and key.pid in self._processes:
                 self._look_again(*self._processes.get(key.pid), outlet)
-            outlet.emit(PortsHeard(datetime.now(UTC), key))
+            outlet.emit((PortsHeard if heard else PortsSilent)(datetime.now(UTC), key))
         for handle, pid in self._ports.listeners():
             path, argv = self._table.path(handle), read_argv(pid, proc_root=self._door.proc_root)
             if path and argv:

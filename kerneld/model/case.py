@@ -60,6 +60,8 @@ class Case(Record):
     session: tuple[SessionFact, ...] = ()
     answered: bool = False
     """the kernel was seen listening or heard on iopub: it had started"""
+    silent_at: Timestamp | None = None
+    """the last look that found it not listening on its ports"""
     busy: bool | None = None
     """a request was being served at death; None: iopub was not heard"""
     last_cell: CellStarted | None = None

@@ -18,6 +18,7 @@ class Death:
     life: TrackedLife
     handle: int | None = None
     answered: bool = False
+    silent_at: datetime | None = None
     session: Session = field(default_factory=Session)
     file_problem: str = ""
     kernels: tuple[str, ...] = ()

@@ -399,6 +399,14 @@ class PortsHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class PortsSilent:
+    """A look at the process's ports found that it does not listen there yet."""
+
+    at: Timestamp
+    key: ProcessKey
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessEnded:
     """A watched process died. readings: every account that could be had at once.
 
@@ -480,6 +488,7 @@ Fact = (
     | FileOpened
     | ConnectionRead
     | PortsHeard
+    | PortsSilent
     | ProcessEnded
     | ExitLearned
     | ThreadCrashed

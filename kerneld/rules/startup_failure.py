@@ -31,8 +31,10 @@ REFINES = frozenset(
 YOUNG = timedelta(seconds=90)
 """jupyter_client waits 60 s for the first answer (startup_timeout)"""
 SEEN_FROM_BIRTH = timedelta(seconds=2)
-TOO_YOUNG_TO_ANSWER = timedelta(seconds=3)
-"""ipykernel listens 0.9 s after its start: whose ports could not be looked at is judged by its age"""
+SEEN_SILENT = timedelta(seconds=2.5)
+"""its ports are looked at each second; on a machine that thrashes less often"""
+NOTHING_LISTENS, FEW_LISTEN, MOST_LISTEN = (timedelta(seconds=s) for s in (0.5, 1, 3))
+"""ages: ipykernel listens 0.9 s after its start. Whose ports nobody looked at is judged by its age"""
 
 
 def judge(case: Case) -> Verdict | None:
@@ -41,24 +43,31 @@ def judge(case: Case) -> Verdict | None:
         return None
     if announced_shutdown(case) is not None or (end.code is None and end.signal not in FAULT_SIGNALS):
         return None
-    looked = case.kernel is not None and case.kernel.connection is not None
-    if not looked and age > TOO_YOUNG_TO_ANSWER:
+    silent = case.silent_at is not None and case.died_at - case.silent_at <= SEEN_SILENT
+    if not silent and age > MOST_LISTEN:
         return None
-    from_birth = case.observed and case.watched_since - case.process.started_at <= SEEN_FROM_BIRTH
-    certain = looked and from_birth and end.code != 0
-    silence = "it never listened on its ports, nor was it heard"
+    silence = "a look at its ports found that it did not listen, and it was not heard"
     return Verdict(
         cause=Cause.STARTUP_FAILURE,
-        confidence=Confidence.CERTAIN if certain else Confidence.LIKELY,
+        confidence=_confidence(case, age, silent=silent),
         summary=(
             f"The kernel never came up: {duration(age)} after its start it {_ended(exit_words(case))}. "
             "Its own message went to the server's log."
         ),
         because=(
             exit_quote(case),
-            Evidence(source="iopub", text=silence if looked else f"it lived {duration(age)}"),
+            Evidence(source="iopub", text=silence if silent else f"it lived {duration(age)}"),
         ),
     )
+
+
+def _confidence(case: Case, age: timedelta, *, silent: bool) -> Confidence:
+    """That nobody heard it says little on its own: a loaded machine looks late."""
+    from_birth = case.observed and case.watched_since - case.process.started_at <= SEEN_FROM_BIRTH
+    looked = case.kernel is not None and case.kernel.connection is not None
+    if (silent or (looked and age <= NOTHING_LISTENS)) and from_birth and exit_of(case).code != 0:
+        return Confidence.CERTAIN
+    return Confidence.LIKELY if silent or age <= FEW_LISTEN else Confidence.POSSIBLE
 
 
 def _ended(words: str) -> str:

@@ -34,6 +34,7 @@ def kernel_death(boot_id: str, life: Life, file: ConnectionFile, ended: ProcessE
         life=tracked_life(boot_id, life, file),
         handle=life.seen.handle,
         answered=life.confirmed or file.session.heard,
+        silent_at=life.silent_at,
         session=file.session,
         file_problem=file.problem,
     )

@@ -32,6 +32,7 @@ class Life:
     """One process that names a connection file.
 
     confirmed: it was seen listening on its ports. begun: it was taken for a kernel at some time.
+    silent_at: the last look that found it not listening.
     """
 
     seen: ProcessSeen
@@ -39,6 +40,7 @@ class Life:
     role: Role = Role.CANDIDATE
     confirmed: bool = False
     begun: bool = False
+    silent_at: datetime | None = None
 
     @property
     def pid(self) -> int:

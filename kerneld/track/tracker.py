@@ -26,6 +26,7 @@ from kerneld.model.facts import (
     ListenState,
     LogRecord,
     PortsHeard,
+    PortsSilent,
     ProcessChanged,
     ProcessDying,
     ProcessEnded,
@@ -68,6 +69,9 @@ class Tracker:
                 self._file_opened(fact, moves)
             case ConnectionRead():
                 self._connection_read(fact, moves)
+            case PortsSilent():
+                if found := self._find(fact.key):
+                    found[1].silent_at = fact.at
             case PortsHeard():
                 self._ports_heard(fact, moves)
             case ProcessEnded():
@@ -91,10 +95,8 @@ class Tracker:
     def kernel_of(self, handle: int) -> tuple[ProcessKey, Session] | None:
         """The kernel that serves this file now, and what it last said."""
         file = self._files.get(handle)
-        if file is None:
-            return None
-        kernels = file.kernels()
-        return (kernels[0].key, file.session) if kernels else None
+        kernels = file.kernels() if file else []
+        return (kernels[0].key, file.session) if file and kernels else None
 
     # ------------------------------------------------------------------ processes
 
@@ -110,8 +112,7 @@ class Tracker:
         file.empty_since = None
         self._watch(key, seen.pidfd, moves)
         life = file.lives.setdefault(key, Life(seen, seen.at))
-        server = seen.server or life.seen.server  # an orphan's parent was its server
-        life.seen = replace(seen, server=server)
+        life.seen = replace(seen, server=seen.server or life.seen.server)  # an orphan's was its parent
         self._handle_of[key] = seen.handle
         self._judge_role(life, file, moves)
         if seen.server is not None:
@@ -154,17 +155,19 @@ class Tracker:
             kernel = kernel_of(self._boot_id, life, file)
             moves.successors.append(Successor(life.seen.process.started_at, kernel.id, life.pid))
 
+    def _find(self, key: ProcessKey) -> tuple[ConnectionFile, Life] | None:
+        handle = self._handle_of.get(key)
+        return None if handle is None else (self._files[handle], self._files[handle].lives[key])
+
     def _watch(self, key: ProcessKey, pidfd: int, moves: Moves) -> None:
         """One pidfd a process: a kernel may be another kernel's server."""
         watched = key in self._handle_of or key in self._servers or key in self._workers
         moves.effects.append(CloseFd(pidfd) if watched else WatchExit(key, pidfd))
 
     def _process_changed(self, changed: ProcessChanged, moves: Moves) -> None:
-        handle = self._handle_of.get(changed.process.key)
-        if handle is None:
+        if (found := self._find(changed.process.key)) is None:
             return
-        file = self._files[handle]
-        life = file.lives[changed.process.key]
+        file, life = found
         life.seen = replace(life.seen, process=changed.process)
         if life.role is Role.KERNEL:
             moves.effects += watching(life)
@@ -177,11 +180,10 @@ class Tracker:
         moves.tracked.append(tracked_life(self._boot_id, life, file))
 
     def _server_seen(self, server: ServerSeen, at: datetime, moves: Moves) -> None:
-        key = server.process.key
+        key, told = server.process.key, server_of(server)
         self._watch(key, server.pidfd, moves)
         if key in self._servers:
             return
-        told = server_of(server)
         life = TrackedLife(scope=Scope.SERVER, process=server.process, server=told, watched_since=at)
         self._servers[key] = life
         moves.tracked.append(life)
@@ -263,11 +265,9 @@ class Tracker:
             moves.effects.append(FindListener(read.handle, read.connection, file.owner_uid))
 
     def _ports_heard(self, heard: PortsHeard, moves: Moves) -> None:
-        handle = self._handle_of.get(heard.key)
-        if handle is None:
+        if (found := self._find(heard.key)) is None:
             return
-        file = self._files[handle]
-        life = file.lives[heard.key]
+        file, life = found
         if file.is_below_a_kernel(life):
             life.role = Role.WORKER
             moves.effects.append(ForgetMemory(heard.key))
@@ -279,11 +279,11 @@ class Tracker:
         moves.tracked.append(tracked_life(self._boot_id, life, file))
         if not life.seen.process.same_network_namespace:
             reason = "its ports are in another network namespace"
-            deaf = ListenState(at=heard.at, handle=handle, listening=False, reason=reason)
+            deaf = ListenState(at=heard.at, handle=file.handle, listening=False, reason=reason)
             file.session = file.session.heard_of(deaf)
         elif not file.listening:
             file.listening = True
-            moves.effects.append(Listen(handle, life.seen.implementation))
+            moves.effects.append(Listen(file.handle, life.seen.implementation))
 
     def _session_fact(self, fact: SessionFact) -> None:
         file = self._files.get(fact.handle)

@@ -320,18 +320,33 @@ EXITS = {
     "status 0, idle, nothing asked": (death(code=0, busy=False), C.HARD_EXIT, POSSIBLE),
     "a worker's status": (death(code=3, scope=Scope.WORKER, busy=None), C.HARD_EXIT, LIKELY),
     "never came up": (
-        death(code=1, answered=False, busy=None, last_cell=None, process=YOUNG),
+        death(code=1, answered=False, busy=None, last_cell=None, process=YOUNG, silent_at=at(-0.8)),
         C.STARTUP_FAILURE, CERTAIN,
     ),
-    "never came up, its file unread": (
-        unread(death(code=1, answered=False, busy=None, last_cell=None, process=YOUNG)),
+    "not heard, and nobody had looked at its ports": (
+        death(code=1, answered=False, busy=None, last_cell=None, process=YOUNG), C.HARD_EXIT, LIKELY,
+    ),
+    "looked at long before": (
+        death(
+            code=1, answered=False, busy=None, last_cell=None, process=process(age_s=8), silent_at=at(-6)
+        ),
+        C.HARD_EXIT, LIKELY,
+    ),
+    "gone before anything can listen": (
+        death(code=1, answered=False, busy=None, last_cell=None, process=process(age_s=0.2)),
+        C.STARTUP_FAILURE, CERTAIN,
+    ),
+    "gone at once, its file unread": (
+        unread(death(code=1, answered=False, busy=None, last_cell=None, process=process(age_s=0.8))),
         C.STARTUP_FAILURE, LIKELY,
     ),
     "lived on, its file unread": (
         unread(death(code=1, answered=False, busy=None, last_cell=None)), C.HARD_EXIT, LIKELY,
     ),
     "crashed on import": (
-        death(signal=11, answered=False, busy=None, last_cell=None, process=YOUNG),
+        death(
+            signal=11, answered=False, busy=None, last_cell=None, process=YOUNG, silent_at=at(-0.8)
+        ),
         C.STARTUP_FAILURE, CERTAIN,
     ),
     "found late, unheard": (
