@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 V1_MEMORY = Path("/sys/fs/cgroup/memory")
 V2_CONTROLLERS = Path("/sys/fs/cgroup/cgroup.controllers")
@@ -70,11 +71,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests that take minutes, too")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker for what shares live deaths, tracefs or a booted systemd; the rest on the other."""
-    for item in items:
-        if item.path.parent.name in ("live", "system"):
-            item.add_marker(pytest.mark.xdist_group("live"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """A file a worker; but what shares live deaths, tracefs or a booted systemd stays on one, first."""
+    return Rooms(config, log)
+
+
+class Rooms(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "live" if {"live", "system"} & set(file.split("/")) else file
 
 
 @pytest.hookimpl(tryfirst=True)

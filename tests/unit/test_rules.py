@@ -328,7 +328,8 @@ EXITS = {
     ),
     "looked at long before": (
         death(
-            code=1, answered=False, busy=None, last_cell=None, process=process(age_s=8), silent_at=at(-6)
+            code=1, answered=False, busy=None, last_cell=None,
+            process=process(age_s=8), silent_at=at(-6),
         ),
         C.HARD_EXIT, LIKELY,
     ),
