@@ -3,12 +3,13 @@
 import json
 import os
 import random
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from logs import cases
 from test_killers import LINES
@@ -19,7 +20,8 @@ from wraps import ESCAPED, KERNEL, TEXT
 from kerneld.model.facts import LogEvent
 from kerneld.outputs.scan import KEYS, json_line, paragraph
 from kerneld.outputs.view import View
-from kerneld.parse.fault_table import TABLE
+from kerneld.parse import oom_lines
+from kerneld.parse.fault_table import CUT_TABLE, TABLE
 from kerneld.scan import needles
 from kerneld.scan.reader import WHOLE_BYTES, LogReader
 
@@ -27,6 +29,10 @@ CAPTURED = Path(__file__).parent.parent / "captured" / "kmsg"
 VIEW = View(datetime(2026, 11, 27, tzinfo=UTC), UTC, 80)
 FILLER = b"Nov 26 10:11:12 h app[7]: nothing of note happened here, as on every other day of it\n"
 SYSLOG_FILLER = FILLER * (WHOLE_BYTES // len(FILLER) + 10)
+PATTERNS = (
+    *(row.pattern for row in (*TABLE, *CUT_TABLE)),
+    *(oom_lines.INVOKED, oom_lines.SUMMARY, oom_lines.SCORED, oom_lines.KILLED, oom_lines.KILLED_CUT),
+)
 
 
 def read(*blocks: bytes) -> list[LogEvent]:
@@ -124,11 +130,31 @@ def test_each_real_log_is_read_the_same_deep_in_a_large_one() -> None:
     assert different == []
 
 
-def test_each_row_s_needle_is_found_by_one_of_the_reader_s() -> None:
-    for row in TABLE:
-        known = [n for n in needles.NEEDLES if n in row.needle.encode()]
-        literal = row.pattern.pattern.replace("\\", "").encode()
-        assert known or any(n in literal for n in needles.NEEDLES), row.needle
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.pattern[:60])
+@settings(max_examples=3, deadline=None, phases=[Phase.generate])
+@given(data=st.data())
+def test_each_line_that_a_pattern_takes_is_found_deep_in_a_file(
+    pattern: re.Pattern[str], data: st.DataObject
+) -> None:
+    """The lines are generated from the pattern itself: none can be forgotten."""
+    line = data.draw(st.from_regex(pattern, fullmatch=True)).encode("utf-8", "surrogatepass")
+    assert any(needle in line for needle in needles.NEEDLES)
+    assert needles.TELLING.search(line) is not None
+
+
+AUDITED = 'auid=1 uid=2 gid=3 ses=4 pid=9 comm="x" exe="/x" sig='
+SYSCALL = " arch=c000003e syscall=1 compat=0 ip=0x7f code=0x80000000"
+
+
+@pytest.mark.parametrize("name", ["1326", "SECCOMP", "1701", "ANOM_ABEND"])
+@pytest.mark.parametrize(
+    "head", ["type={} msg=audit(1.5:2): ", "audit: type={} audit(1.5:2): ", "audit: {} "]
+)
+def test_audit_s_lines_are_found_deep_in_a_file(name: str, head: str) -> None:
+    kind, tail = ("seccomp", SYSCALL) if name in ("1326", "SECCOMP") else ("other", "")
+    line = f"{head.format(name)}{AUDITED}31{tail}\n".encode()
+    events = read(SYSLOG_FILLER.replace(b"Nov 26 10:11:12 h ", b""), line, FILLER)
+    assert [(event.kind, event.pid) for event in events] == [(kind, 9)]
 
 
 @given(st.binary(max_size=300), st.sampled_from(needles.NEEDLES))
