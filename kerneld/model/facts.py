@@ -126,7 +126,9 @@ class LogEvent(Record):
     """One event that the Linux log states; `outputs.scan` says how `kerneld scan --json` prints it.
 
     Numbers as printed, None where the log does not say. pid: the one that the line prints: the
-    process for OOM lines, the THREAD for segfault and trap lines. object: with its map's addresses.
+    process for OOM lines (old Linux: a thread of process_pid), the THREAD for segfault and trap
+    lines. object: with its map's addresses. is_asked_for: by SysRq f, no memory was short.
+    has_group: its whole cgroup was killed. has_year: False where the year of `time` is assumed.
     """
 
     kind: Literal[
@@ -157,6 +159,10 @@ class LogEvent(Record):
     trust: Trust = Trust.KERNEL
     top: tuple[TaskRow, ...] = ()
     totals: MemoryTotals | None = None
+    process_pid: int | None = None
+    is_asked_for: bool = False
+    has_group: bool = False
+    has_year: bool = True
     source_file: str | None = None
     line_number: int | None = None
     line: str = ""

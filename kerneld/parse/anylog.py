@@ -253,7 +253,8 @@ class AnyLog:
                 at = moment_of(entry.stamp, zone=self._zone, latest=self._latest)
                 self._moment = (entry.stamp, at)
             time = self._moment[1]
-        return Origin(entry.uptime_s, time, self._source_file, line.number)
+        has_year = entry.stamp is None or entry.stamp.has_year
+        return Origin(entry.uptime_s, time, self._source_file, line.number, has_year)
 
     def _fresh(self, events: list[LogEvent]) -> list[LogEvent]:
         """Without what was told already: the same record again, by another way into the same log."""

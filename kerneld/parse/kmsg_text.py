@@ -20,13 +20,15 @@ _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 class Origin:
     """Where a message stands: the log's own clock, wall time if the log has one, file and line.
 
-    line_number: the record's number where the log numbers its records itself.
+    line_number: the record's number where the log numbers its records itself. has_year: False where
+    the year of time is assumed.
     """
 
     uptime_s: float | None = None
     time: datetime | None = None
     source_file: str | None = None
     line_number: int | None = None
+    has_year: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Message:
                 "time": self.origin.time,
                 "source_file": self.origin.source_file,
                 "line_number": self.origin.line_number,
+                "has_year": self.origin.has_year,
                 **fields,
             }
         )

@@ -35,7 +35,9 @@ class OomReport:
     _told: dict[str, object] = field(default_factory=dict)
     _victim: int | None = None
     _closed: bool = False
-    _group: bool = False
+    _group: str | None = None
+    _is_asked_for: bool = False
+    _sysrq: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -58,10 +60,16 @@ class OomReport:
             return self._read_cgroup(message)
         if "ill process " in text:
             return self._read_scored(message)
+        if oom_lines.SYSRQ.fullmatch(text) is not None and message.level in (None, INFO):
+            self._sysrq = True
         if self._invoker is not None and not self._closed:
             self._read_totals(message)
-        if self._group and not oom_lines.SKIPPED.fullmatch(text) and not text.startswith("oom_reaper:"):
-            self._group = False
+        if (
+            self._group is not None
+            and not oom_lines.SKIPPED.fullmatch(text)
+            and not text.startswith("oom_reaper:")
+        ):
+            self._group = None
         return None
 
     def unresolved(self) -> list[LogEvent]:
@@ -96,6 +104,7 @@ class OomReport:
         left = self.unresolved()
         self._forget()
         self._invoker = message.name(found["comm"])
+        self._is_asked_for, self._sysrq = self._sysrq or found["order"] == "-1", False
         return left
 
     def _read_totals(self, message: Message) -> None:
@@ -139,9 +148,9 @@ class OomReport:
         if (killed := oom_lines.TASK_IN.fullmatch(message.text)) is not None:
             self._task_in = (message.name(killed["cgroup"]), message.name(killed["oom_cgroup"]))
             return []
-        if oom_lines.GROUP.fullmatch(message.text) is None:
+        if (found := oom_lines.GROUP.fullmatch(message.text)) is None:
             return None
-        self._group = self._closed
+        self._group = message.name(found["group"]) if self._closed else None
         return []
 
     def _read_scored(self, message: Message) -> list[LogEvent] | None:
@@ -164,14 +173,17 @@ class OomReport:
             return None
         pid = int(found["pid"])
         left: list[LogEvent] = []
-        member = self._group and self._closed
+        member = self._group is not None and self._closed
         if member and pid == self._victim:
             return []
         if not member and (self._closed or (self._summary and self._summary.pid not in (None, pid))):
             left = self.unresolved()
             self._forget()
         printed = _printed(found, message)
-        fields = dict(self._told) if member else self._details(pid, _resident_kb(printed))
+        if member:
+            fields = self._told | {"cgroup": self._group, "has_group": True}
+        else:
+            fields = self._details(pid, _resident_kb(printed))
         if self._summary and not member:
             fields |= self._summary.fields(found["comm"])
         announced = self._scored[1]["kind"] if self._scored else None
@@ -191,11 +203,12 @@ class OomReport:
             "invoker_pid": self._invoker_pid,
             "top": self._table.largest(page_kb),
             "totals": self._memory_totals(page_kb),
+            "is_asked_for": self._is_asked_for,
         }
         if self._task_in:
             fields["cgroup"], fields["oom_cgroup"] = self._task_in
         if own is not None:
-            fields |= {"uid": own.uid, "oom_score_adj": own.oom_score_adj}
+            fields |= {"uid": own.uid, "oom_score_adj": own.oom_score_adj, "process_pid": own.pid}
         return fields
 
     def _memory_totals(self, page_kb: int) -> MemoryTotals | None:
@@ -207,9 +220,11 @@ class OomReport:
 
     def _close(self, pid: int, fields: dict[str, object]) -> None:
         """Keep what the members of a memory.oom.group share with their first; drop the table."""
-        shared = ("invoker_comm", "invoker_pid", "top", "totals", "constraint", "oom_cgroup")
+        shared = (
+            "invoker_comm", "invoker_pid", "top", "totals", "constraint", "oom_cgroup", "is_asked_for",
+        )  # fmt: skip
         self._told = {name: fields[name] for name in shared if name in fields}
-        self._victim, self._closed, self._group = pid, True, False
+        self._victim, self._closed, self._group = pid, True, None
         self._summary = self._scored = None
         self._table = TaskTable()
 
@@ -218,7 +233,8 @@ class OomReport:
         self._invoker = self._invoker_pid = None
         self._table, self._totals = TaskTable(), {}
         self._summary = self._task_in = self._scored = None
-        self._told, self._closed, self._group = {}, False, False
+        self._told, self._closed, self._group = {}, False, None
+        self._is_asked_for = False
 
 
 def _printed(found: re.Match[str], message: Message) -> dict[str, object]:

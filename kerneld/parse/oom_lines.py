@@ -17,8 +17,12 @@ WHAT = (
 )
 # dump_header, 2.6 to 6.x
 INVOKED = re.compile(
-    rf"{COMM} invoked oom-killer: gfp_mask=0x[0-9a-f]+(?:\([^()]{{0,400}}\))?,.{{0,300}}", re.DOTALL
+    rf"{COMM} invoked oom-killer: gfp_mask=0x[0-9a-f]+(?:\([^()]{{0,400}}\))?,"
+    r"(?: order=(?P<order>-?[0-9]{1,3}),)?.{0,300}",
+    re.DOTALL,
 )
+# drivers/tty/sysrq.c moom_callback; its order is -1 from 3.20 on, 0 before
+SYSRQ = re.compile(r"(?:sysrq: )?(?:SysRq : ?)?Manual OOM execution")
 # dump_oom_summary, from 5.0; a cgroup's name may hold commas: what names the victim stands at the end
 SUMMARY = re.compile(
     r"oom-kill:constraint=(?P<constraint>CONSTRAINT_[A-Z_]{1,20}),nodemask=[^=]{1,400},cpuset="

@@ -29,10 +29,11 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A row of the table, its memory in pages. pid: the process, not the thread."""
+    """A row of the table, its memory in pages. tid: its thread that still has the memory."""
 
     rss_pages: int
     pid: int
+    tid: int
     uid: int
     oom_score_adj: int | None
     comm: str
@@ -62,6 +63,7 @@ class TaskTable:
             Task(
                 rss_pages=values["rss"],
                 pid=values["tgid"],
+                tid=int(found["tid"]),
                 uid=values["uid"],
                 oom_score_adj=values.get("oom_score_adj"),
                 comm=message.name(found["comm"]),
@@ -80,7 +82,7 @@ class TaskTable:
     def _use(self, columns: tuple[str, ...]) -> None:
         self._columns = columns
         numbers = f"(?P<numbers>(?:{_NUMBER}){{{len(columns)}}})"
-        self._row = re.compile(rf"\[ *[0-9]{{1,10}}\]{numbers} {COMM} *", re.DOTALL)
+        self._row = re.compile(rf"\[ *(?P<tid>[0-9]{{1,10}})\]{numbers} {COMM} *", re.DOTALL)
 
     def largest(self, page_kb: int) -> tuple[TaskRow, ...]:
         biggest = heapq.nlargest(TOP_ROWS, self.tasks, key=lambda task: task.rss_pages)
@@ -89,4 +91,6 @@ class TaskTable:
         )
 
     def row_of(self, pid: int) -> Task | None:
-        return next((task for task in self.tasks if task.pid == pid), None)
+        """By the process, else by the thread: to 4.x Linux prints the victim's thread."""
+        named = next((task for task in self.tasks if task.pid == pid), None)
+        return named or next((task for task in self.tasks if task.tid == pid), None)

@@ -66,6 +66,10 @@ class Stamp:
     clock: str | None = None
     year: str | None = None
 
+    @property
+    def has_year(self) -> bool:
+        return self.month is None or self.year is not None
+
 
 def stamp_of(groups: dict[str, str | None]) -> Stamp:
     """What one of this module's patterns found."""

@@ -293,13 +293,31 @@ def test_members_of_an_oom_group_are_events_of_their_own_once() -> None:
         "task_memcg=/a/b,task=x,pid=7,uid=0"
     )
     events = text(constraint, lines[0], group, *lines[1:])
-    assert [(e.pid, e.oom_cgroup, e.cgroup) for e in events] == [
-        (7, "/a", "/a/b"), (8, "/a", None), (9, "/a", None),
+    assert [(e.pid, e.oom_cgroup, e.cgroup, e.has_group) for e in events] == [
+        (7, "/a", "/a/b", False), (8, "/a", "/a", True), (9, "/a", "/a", True),
     ]  # fmt: skip
+
+
+TABLE_HEAD = "[ pid ]   uid  tgid total_vm      rss nr_ptes swapents oom_score_adj name"
+
+
+def test_a_victim_that_is_a_thread_has_its_process_s_row() -> None:
+    row = "[ 4712]  1000  4700   100000    50000     100        0            -5 worker"
+    killed = OLD.replace("process 8 (c)", "process 4712 (worker)")
+    [event] = text(INVOKED.format(0), TABLE_HEAD, row, f"Out of memory: {killed}")
+    assert (event.pid, event.process_pid, event.uid, event.oom_score_adj) == (4712, 4700, 1000, -5)
+
+
+@pytest.mark.parametrize("said", ["SysRq : Manual OOM execution", "sysrq: Manual OOM execution", ""])
+def test_a_kill_that_was_asked_for_is_told_as_that(said: str) -> None:
+    lines = [*([said] if said else []), INVOKED.format(0 if said else -1), f"Out of memory: {OLD}"]
+    events = text(*lines, INVOKED.format(0), f"Out of memory: {OLD}")
+    assert [event.is_asked_for for event in events] == [True, False]
 
 
 # ---------------------------------------------------------------- every Linux's wording
 
+INVOKED = "kworker/0:2 invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order={}, oom_score_adj=0"
 OLD = f"Killed process 8 (c) {SIZES.partition(', UID')[0]}"
 
 
