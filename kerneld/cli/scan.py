@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kerneld.cli.asking import OfPid, Since, Until
+from kerneld.cli.asking import Since, Until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime, tzinfo
 
+    from kerneld.errors import UsageError
     from kerneld.model.facts import LogEvent
     from kerneld.scan.asked import Asked, Counts
 
@@ -36,16 +37,24 @@ def command(
             help="The zone of times without one: Europe/Berlin, UTC, +02:00. Default: this machine's.",
         ),
     ] = None,
-    pid: OfPid = None,
+    pid: Annotated[
+        int | None,
+        typer.Option(
+            "--pid", metavar="N", min=1, show_default=False, help="Only where this process died."
+        ),
+    ] = None,
     comm: Annotated[
         str | None,
         typer.Option(
             "--comm", metavar="NAME", show_default=False,
-            help="Only processes of this name, as Linux cuts it (15 bytes); * and ? match.",
+            help="Only where one of this name died; Linux cuts names to 15 bytes; * and ? match.",
         ),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Then tell each further one as it is written.")
+        bool,
+        typer.Option(
+            "--follow", "-f", help="Then tell each further one as it is written; takes one FILE."
+        ),
     ] = False,
 ) -> None:  # fmt: skip
     """Tell from a Linux log who was killed or crashed, and why.
@@ -56,6 +65,7 @@ def command(
     Told are kills for memory (Linux's, and those of systemd-oomd, earlyoom and
     nohang), crashes, traps, core dumps, forbidden system calls, broken memory, and
     errors of NVIDIA's graphics processors; with the largest processes at the time.
+    Equal crashes in a row are told as one, with their number.
 
     What is not believed: lines of other programs, records that user space wrote into
     the Linux log, and a line without the prefix that its neighbours have. Text without
@@ -66,7 +76,8 @@ def command(
     not known are left out by --since and --until.
 
     \b
-    Exit status: 0 there were events, 1 there were none, 2 a file can't be read.
+    Exit status: 0 there were events, 1 there were none, 2 wrong usage, or a file
+    that can't be read (the others are read all the same).
 
     \b
     Examples:
@@ -94,42 +105,81 @@ def command(
 
 def _answer(names: list[str], asked: "Asked", zone: "tzinfo", *, as_json: bool, follow: bool) -> None:
     from kerneld.cli.terminal import complain, say
-    from kerneld.errors import NothingFound
-    from kerneld.outputs.scan import closing
+    from kerneld.errors import NothingFound, UsageError
+    from kerneld.outputs.scan import closing, counted
     from kerneld.scan.asked import Counts
 
     counts = Counts()
-    words = _json_words() if as_json else _text_words(zone, several=len(names) > 1)
-    fitting = _fitting(names, asked, counts, zone=zone, follow=follow)
+    problems: list[UsageError] = []
+    words = _json_words if as_json else _text_words(zone, several=len(names) > 1)
+    told = words(_fitting(names, asked, counts, problems, zone=zone, follow=follow))
     if follow:
-        for event in fitting:
-            say(words(event))
+        for piece in told:
+            say(piece)
     else:
-        say(map(words, fitting))
+        say(told)
     if counts.undated:
-        plural = "" if counts.undated == 1 else "s"
-        complain(f"{counts.undated:,} event{plural} without a date left out by --since or --until")
-    if not counts.events:
-        raise NothingFound(
-            f"no death is told in {counts.lines:,} line{'' if counts.lines == 1 else 's'}"
-        )
-    if not as_json:
-        say(closing(deaths=counts.deaths, errors=counts.errors, lines=counts.lines))
+        events = counted(counts.undated, "event")
+        complain(f"{events} without a date left out by --since or --until")
+    if counts.fitting.events and not as_json:
+        tally = counts.fitting
+        say(closing(deaths=tally.deaths, errors=tally.errors, lines=counts.lines))
+    if problems:
+        if len(names) > 1:
+            complain(f"{len(problems)} of {len(names)} files can't be read; see above")
+        raise typer.Exit(problems[0].exit_code)
+    if not counts.fitting.events:
+        raise NothingFound(_nothing(counts, asked))
+
+
+def _nothing(counts: "Counts", asked: "Asked") -> str:
+    """Why nothing was told: there was nothing, or nothing of what was asked for."""
+    from kerneld.outputs.scan import counted, tallied
+
+    lines, told = counted(counts.lines, "line"), counts.told
+    if not told.events:
+        return f"no death is told in {lines}"
+    options = {
+        "--pid": asked.pid, "--comm": asked.comm, "--since": asked.since, "--until": asked.until,
+    }  # fmt: skip
+    given = " ".join(
+        f"{name} {value}" if name in ("--pid", "--comm") else name
+        for name, value in options.items()
+        if value is not None
+    )
+    verb = "is" if told.deaths + told.errors == 1 else "are"
+    return f"{tallied(told.deaths, told.errors)} {verb} told in {lines}; none fits {given}"
 
 
 def _fitting(
-    names: list[str], asked: "Asked", counts: "Counts", *, zone: "tzinfo", follow: bool
-) -> "Iterator[LogEvent]":
+    names: list[str],
+    asked: "Asked",
+    counts: "Counts",
+    problems: "list[UsageError]",
+    *,
+    zone: "tzinfo",
+    follow: bool,
+) -> "Iterator[LogEvent | None]":
+    """The events that fit, and None where a log falls silent. What can't be read is complained of."""
+    from kerneld.cli.terminal import complain
+    from kerneld.errors import UsageError
+
     for name in names:
-        for event in _events(name, counts, zone, follow=follow):
-            if asked.fits(event, counts):
-                counts.tell(event)
-                yield event
+        try:
+            for event in _events(name, counts, zone, follow=follow):
+                if event is None or counts.take(event, asked):
+                    yield event
+        except UsageError as problem:
+            problems.append(problem)
+            complain(str(problem))
 
 
-def _events(name: str, counts: "Counts", zone: "tzinfo", *, follow: bool) -> "Iterator[LogEvent]":
+def _events(
+    name: str, counts: "Counts", zone: "tzinfo", *, follow: bool
+) -> "Iterator[LogEvent | None]":
     from datetime import UTC, datetime
 
+    from kerneld.errors import UsageError
     from kerneld.scan.files import blocks, changed_at
     from kerneld.scan.reader import LogReader
 
@@ -137,37 +187,49 @@ def _events(name: str, counts: "Counts", zone: "tzinfo", *, follow: bool) -> "It
     now = datetime.now(UTC)
     latest = now if written_at is None or follow else datetime.fromtimestamp(written_at, UTC)
     reader = LogReader(zone=zone, latest=latest, source_file=name)
-    progress = _progress(name)
-    for block in blocks(name, follow=follow, progress=progress):
-        yield from reader.flush() if block is None else reader.feed(block)
+    problem: UsageError | None = None
+    try:
+        for block in blocks(name, follow=follow, progress=_progress(name)):
+            if block is None:
+                yield from reader.flush()
+                yield None
+            else:
+                yield from reader.feed(block)
+    except UsageError as met:
+        problem = met
     yield from reader.close()
     counts.lines += reader.lines
+    if problem is not None:
+        raise problem
 
 
-def _json_words() -> "Callable[[LogEvent], str]":
+def _json_words(events: "Iterable[LogEvent | None]") -> "Iterator[str]":
     from kerneld.outputs.scan import json_line
 
-    return json_line
+    return (json_line(event) for event in events if event is not None)
 
 
-def _text_words(zone: "tzinfo", *, several: bool) -> "Callable[[LogEvent], str]":
+def _text_words(
+    zone: "tzinfo", *, several: bool
+) -> "Callable[[Iterable[LogEvent | None]], Iterator[str]]":
     """A date above each day's events; file and line with each, where several files are read."""
     from dataclasses import replace
 
     from kerneld.cli.terminal import view
-    from kerneld.outputs.scan import day_line, paragraph
+    from kerneld.outputs.scan import day_line, folded, paragraph
 
     seen = replace(view(), zone=zone)
-    day: str | None = None
 
-    def words(event: "LogEvent") -> str:
-        nonlocal day
-        head, of_event = "", day_line(event, seen)
-        if of_event is not None and of_event != day:
-            day = of_event
-            head = seen.paint(day, "head") + "\n"
-        place = f"{event.source_file}, line {event.line_number}" if several else ""
-        return head + paragraph(event, seen, place)
+    def words(events: "Iterable[LogEvent | None]") -> "Iterator[str]":
+        day: str | None = None
+        for told in folded(events):
+            event = told.event
+            head, of_event = "", day_line(event, seen)
+            if of_event is not None and of_event != day:
+                head = seen.paint(of_event, "head") + "\n"
+            day = of_event or day
+            place = f"{event.source_file}, line {event.line_number}" if several else ""
+            yield head + paragraph(told, seen, place)
 
     return words
 

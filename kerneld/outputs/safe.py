@@ -12,6 +12,10 @@ _UNSAFE = re.compile(
 )
 _SHORT = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 
+UNBROKEN = "\u00a0"
+"""a blank at which wrap does not break: between a number and its unit"""
+_BLANKS = re.compile(rf"[^\S{UNBROKEN}]+")
+
 Keep = Literal["start", "end"]
 
 
@@ -81,7 +85,7 @@ def pad(text: str, width: int, align: Literal["<", ">"] = "<") -> str:
 def wrap(text: str, width: int) -> list[str]:
     """The text in lines of at most `width` columns, broken between words, long words cut."""
     lines = [""]
-    for word in text.split():
+    for word in _BLANKS.split(text):
         while cells(word) > width:
             head = _head(word, width if not lines[-1] else width - cells(lines[-1]) - 1)
             if head:
@@ -93,7 +97,8 @@ def wrap(text: str, width: int) -> list[str]:
         if lines[-1] and cells(lines[-1]) + 1 + cells(word) > width:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
-    return lines if lines[-1] or len(lines) == 1 else lines[:-1]
+    kept = lines if lines[-1] or len(lines) == 1 else lines[:-1]
+    return [line.replace(UNBROKEN, " ") for line in kept]
 
 
 def _head(word: str, width: int) -> str:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 
 from kerneld.model.facts import LogEvent
 from kerneld.parse.fault_table import SIGNALS
-from kerneld.parse.kmsg_text import COMM, Message
+from kerneld.parse.kmsg_text import COMM, Message, Origin
 
 MAX_TOLD = 1024
-"""processes whose end was told that are remembered, so that a second line is no second death"""
+"""signals that were told that are remembered, so that a second line of one is no second event"""
+SAME_S = 60.0
+"""between two lines of one signal to one process: a daemon repeats it until the process is gone"""
 
 _PID = r"(?P<pid>[0-9]{1,10})"
 _CUT = r"(?:>|…|\.{3})"
@@ -86,11 +88,11 @@ _ACTION = re.compile(
 
 @dataclass(slots=True)
 class Killers:
-    """Messages of daemons, one at a time, to events. One death is told once by each daemon."""
+    """Messages of daemons, one at a time, to events: each signal to a process is told once."""
 
     _victim: dict[str, object] = field(default_factory=dict)
     _rehearsed: list[LogEvent] = field(default_factory=list)
-    _told: dict[tuple[str, int], None] = field(default_factory=dict)
+    _told: dict[tuple[str, int, object], Origin] = field(default_factory=dict)
 
     def feed(self, identifier: str, message: Message) -> list[LogEvent]:
         """identifier: the name that the message was logged under."""
@@ -140,12 +142,23 @@ class Killers:
     def _once(self, kind: str, fields: dict[str, object], message: Message) -> list[LogEvent]:
         pid = fields.get("pid")
         if isinstance(pid, int):
-            if (kind, pid) in self._told:
-                return []
-            self._told[kind, pid] = None
+            key = (kind, pid, fields.get("signal"))
+            last = self._told.pop(key, None)
+            self._told[key] = message.origin
             if len(self._told) > MAX_TOLD:
                 del self._told[next(iter(self._told))]
+            if last is not None and _is_soon(last, message.origin):
+                return []
         return [message.event({"kind": kind, **fields})]
+
+
+def _is_soon(last: Origin, now: Origin) -> bool:
+    """Where no clock tells, two lines of one signal are one event."""
+    if last.time is not None and now.time is not None:
+        return abs((now.time - last.time).total_seconds()) < SAME_S
+    if last.uptime_s is not None and now.uptime_s is not None:
+        return abs(now.uptime_s - last.uptime_s) < SAME_S
+    return True
 
 
 def _fields(found: re.Match[str], message: Message) -> dict[str, object]:

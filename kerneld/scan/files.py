@@ -9,6 +9,7 @@ import select
 import stat
 import subprocess
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from typing import IO
 
@@ -136,7 +137,7 @@ def _unpacked(fd: int, name: str, packed: str) -> Iterator[bytes]:
         try:
             while block := file.read(BLOCK_BYTES):
                 yield bytes(block)
-        except (EOFError, lzma.LZMAError, gzip.BadGzipFile, ValueError) as problem:
+        except (EOFError, OSError, lzma.LZMAError, zlib.error, ValueError) as problem:
             raise UsageError(
                 f"{name} is damaged ({packed}): {problem}; unpack what can be saved"
             ) from None

@@ -3,6 +3,8 @@
 import pytest
 from test_prefixes import scan
 
+from kerneld.scan.asked import Tally
+
 AT = "Nov 26 10:11:12 h "
 OOMD = (
     "Killed /user.slice/a b.scope due to memory pressure for /user.slice being 64.15% > 50.00% "
@@ -63,9 +65,20 @@ def test_what_systemd_oomd_only_plans_is_no_kill(line: str) -> None:
     assert scan(f"{AT}systemd-oomd[34]: {line}\n") == []
 
 
-def test_two_signals_to_one_process_are_one_death() -> None:
+def test_each_signal_to_a_process_is_an_event_and_its_repetition_none() -> None:
+    """A process may outlive SIGTERM; a pid that comes again an hour later is another process."""
+    line, harder = f"{AT}earlyoom[5]: {EARLY}\n", EARLY.replace("TERM", "KILL")
+    later = f"{AT.replace('10:11', '11:30')}earlyoom[5]: {EARLY}\n"
+    text = f"{line}{line}{AT}earlyoom[5]: {harder}\n{later}"
+    assert [event.signal for event in scan(text)] == [15, 9, 15]
+
+
+def test_two_signals_to_one_process_are_counted_as_one_death() -> None:
     text = f"{AT}earlyoom[5]: {EARLY}\n{AT}earlyoom[5]: {EARLY.replace('TERM', 'KILL')}\n"
-    assert [event.pid for event in scan(text)] == [696]
+    tally = Tally()
+    for event in scan(text):
+        tally.add(event)
+    assert (tally.events, tally.deaths) == (2, 1)
 
 
 def test_earlyoom_s_own_output_is_known_by_its_status_lines() -> None:

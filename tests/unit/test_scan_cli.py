@@ -59,10 +59,10 @@ def test_a_death_is_a_sentence_with_what_the_log_says_of_it() -> None:
     assert done.stdout == (
         "+0:00:02  p7 (pid 7, uid 1000) was killed: the machine was out of memory\n"
         "          held 765 KiB of the machine's 2.0 GiB\n"
-        "          it was the victim, not the cause: p499 499 1.9 MiB held most\n"
-        "          asked for memory then: py 77\n"
-        "          largest then: p499 499 1.9 MiB, p498 498 1.9 MiB, p497 497 1.9 MiB,\n"
-        "          p496 496 1.9 MiB\n"
+        "          not the largest: p499 (499) held 1.9 MiB\n"
+        "          asked for memory then: py (77)\n"
+        "          largest then: p499 (499) 1.9 MiB, p498 (498) 1.9 MiB,\n"
+        "          p497 (497) 1.9 MiB, p496 (496) 1.9 MiB\n"
         "1 death in 504 lines.\n"
     )
 
@@ -71,7 +71,7 @@ def test_a_day_stands_above_its_events(log: Path) -> None:
     done = scan(log)
     assert done.stdout.startswith("Thu Nov 26 2026\n10:11:12  py (pid 7, uid 1000) was killed")
     assert done.stdout.endswith("2 deaths in 3 lines.\n")
-    assert "at address 0x0, a null pointer in l.so\n" in done.stdout
+    assert "          through a null pointer, by code in l.so\n" in done.stdout
     assert "Thu Nov 26 2026\n05:11:12" in scan("--tz", "-05:00", log).stdout
 
 

@@ -18,7 +18,7 @@ from test_prefixes import FORMS, JOURNAL, SIZES
 from wraps import ESCAPED, KERNEL, TEXT
 
 from kerneld.model.facts import LogEvent
-from kerneld.outputs.scan import KEYS, json_line, paragraph
+from kerneld.outputs.scan import KEYS, Told, json_line, paragraph
 from kerneld.outputs.view import View
 from kerneld.parse import oom_lines
 from kerneld.parse.fault_table import CUT_TABLE, TABLE
@@ -216,7 +216,7 @@ def test_no_bytes_raise_and_none_reaches_the_terminal(pieces: list[bytes]) -> No
         assert line.isprintable() is False
         assert line[:-1].isprintable() or not any(ord(c) < 32 for c in line[:-1])
         assert list(json.loads(line)) == list(KEYS)
-        text = paragraph(event, VIEW, "x, line 1")
+        text = paragraph(Told(event, 2, event), VIEW, "x, line 1")
         assert not any((ord(c) < 32 and c != "\n") or 0x7F <= ord(c) < 0xA0 for c in text)
         assert all(len(each) <= 80 for each in text.splitlines())
 
@@ -286,5 +286,5 @@ def test_random_logs_for_ten_minutes() -> None:
         started = time.process_time()
         for event in read(data):
             json_line(event)
-            paragraph(event, VIEW)
+            paragraph(Told(event, 1, event), VIEW)
         assert time.process_time() - started < 1.0, (seed, some)
