@@ -239,7 +239,7 @@ def _progress(name: str) -> "Callable[[int, int], None] | None":
     import sys
     import time
 
-    if not sys.stderr.isatty() or name == "-":
+    if sys.stderr is None or not sys.stderr.isatty() or name == "-":
         return None
     told_at = time.monotonic()
 

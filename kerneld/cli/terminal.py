@@ -1,5 +1,6 @@
 """This terminal: how wide, which zone, whether in colour; and the two ways to speak to it."""
 
+import errno
 import os
 import shutil
 import sys
@@ -22,6 +23,8 @@ def view() -> View:
 
 def _has_colour() -> bool:
     """On a terminal, unless https://no-color.org is asked for."""
+    if sys.stdout is None:  # it was closed before the start
+        return False
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -39,6 +42,8 @@ def local_zone() -> tzinfo:
 
 def say(text: str | Iterable[str]) -> None:
     """Write to stdout; what its encoding lacks is shown escaped."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     for piece in [text] if isinstance(text, str) else text:
@@ -48,4 +53,6 @@ def say(text: str | Iterable[str]) -> None:
 
 def complain(text: str) -> None:
     """To stderr; each line says who speaks."""
+    if sys.stderr is None:  # it was closed before the start
+        return
     sys.stderr.writelines(f"kerneld: {safe_text(line)}\n" for line in text.splitlines())

@@ -5,6 +5,7 @@ import errno
 import gzip
 import lzma
 import os
+import re
 import select
 import stat
 import subprocess
@@ -33,6 +34,9 @@ _NO_TEXT: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xfe", "UTF-16 text: `iconv -f UTF-16 -t UTF-8 {name} | kerneld scan`"),
     (b"\xfe\xff", "UTF-16 text: `iconv -f UTF-16 -t UTF-8 {name} | kerneld scan`"),
 )
+HOLE = bytes(16)
+"""where a file was cut under its writer, or the power failed, NULs stand instead of lines"""
+_HOLES = re.compile(rb"\0{16,}")
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\b\x1b\0\x07")) + b"\x7f"
 Progress = Callable[[int, int], None]
 
@@ -45,7 +49,10 @@ def blocks(
     progress(bytes read, size) is told of plain files. Raises UsageError for what is no log.
     """
     if name == "-":
-        yield from _checked(_stream(0), "standard input")
+        try:
+            yield from _checked(_stream(0), "standard input")
+        except OSError as problem:
+            raise _unreadable("standard input", problem) from None
         return
     try:
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -94,10 +101,13 @@ def _checked(found: Iterator[bytes | None], name: str) -> Iterator[bytes | None]
     """The same blocks, but an error where the first is no text."""
     seen = False
     for block in found:
+        if block and HOLE in block:
+            block = _HOLES.sub(b"", block)
         if block and not seen:
             seen = True
             _refuse_binary(block[:8192], name)
-        yield block
+        if block != b"":
+            yield block
 
 
 def _refuse_binary(head: bytes, name: str) -> None:
@@ -135,8 +145,8 @@ def _unpacked(fd: int, name: str, packed: str) -> Iterator[bytes]:
         return
     with os.fdopen(os.dup(fd), "rb") as raw, _opened(raw, packed) as file:
         try:
-            while block := file.read(BLOCK_BYTES):
-                yield bytes(block)
+            while block := file.read1(BLOCK_BYTES):
+                yield block
         except (EOFError, OSError, lzma.LZMAError, zlib.error, ValueError) as problem:
             raise UsageError(
                 f"{name} is damaged ({packed}): {problem}; unpack what can be saved"

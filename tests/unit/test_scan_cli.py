@@ -157,6 +157,54 @@ def test_packed_files_are_unpacked_and_damaged_ones_named(tmp_path: Path) -> Non
         assert "is damaged" in done.stderr or "is no text" in done.stderr
 
 
+def test_what_a_cut_file_holds_is_told_before_its_damage(tmp_path: Path) -> None:
+    for name, pack in (("a.gz", gzip.compress), ("a.bz2", bz2.compress), ("a.xz", lzma.compress)):
+        path = tmp_path / name
+        noise = "".join(f"{AT}{os.urandom(40).hex()}\n" for _ in range(30_000))
+        path.write_bytes(pack((KILL + noise).encode())[:-2000])
+        done = scan("--json", path)
+        assert (done.returncode, json.loads(done.stdout)["pid"]) == (2, 7), name
+        assert "is damaged" in done.stderr
+
+
+def test_damage_inside_a_packed_file_is_one_clear_line(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(os.urandom(50_000).hex().encode()))
+    packed[3000:3100] = bytes(100)
+    path = tmp_path / "a.gz"
+    path.write_bytes(packed)
+    done = scan(path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_hole_in_a_log_hides_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "kern.log"
+    path.write_bytes(bytes(20_000) + KILL.encode() + bytes(3000) + CRASH.encode())
+    assert scan(path).stdout.endswith("2 deaths in 2 lines.\n")
+
+
+def test_one_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path, log: Path) -> None:
+    done = scan(tmp_path / "none.log", log)
+    assert done.returncode == 2
+    assert "none.log can't be read" in done.stderr
+    assert done.stdout.endswith("2 deaths in 3 lines.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--pid", "99"), "2 deaths are told in 3 lines; none fits --pid 99"),
+        (("--comm", "x*"), "2 deaths are told in 3 lines; none fits --comm x*"),
+        (("--since", "2026-11-27"), "2 deaths are told in 3 lines; none fits --since"),
+    ],
+)
+def test_deaths_that_were_not_asked_for_are_not_denied(
+    log: Path, words: tuple[str, ...], said: str
+) -> None:
+    done = scan(*words, log)
+    assert (done.returncode, said in done.stderr) == (1, True)
+
+
 def test_zstd_is_unpacked_by_its_program_or_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "a.zst"
     path.write_bytes(b"\x28\xb5\x2f\xfd")
@@ -175,6 +223,25 @@ def test_several_files_are_told_apart(tmp_path: Path, log: Path) -> None:
     assert f"{log},line2" in told
     assert f"{other},line1" in told
     assert done.stdout.endswith("2 deaths in 4 lines.\n"), "one crash stands in both"
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "status", "said"),
+    [
+        ("<&-", "", 2, "standard input can't be read"),
+        (">&-", "{log}", 74, "output: Bad file descriptor"),
+        ("2>&-", "/nowhere/x.log", 2, ""),
+    ],
+)
+def test_a_closed_stream_is_no_traceback(
+    log: Path, closed: str, words: str, status: int, said: str
+) -> None:
+    shell = f'exec "$@" {words.format(log=log)} {closed}'
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", *ARGV], capture_output=True, text=True, check=False, env=ENVIRON
+    )
+    assert (done.returncode, said in done.stderr) == (status, True)
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("columns", ["40", "80", "160"])
