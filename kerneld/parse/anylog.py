@@ -31,6 +31,11 @@ NEIGHBOURS = 3
 MAX_DOUBTED = 256
 """so many lines in a row: the log is written in another way from there on"""
 
+_AUDITED = re.compile(
+    r"(?:audit: )?(?:node=\S{1,255} )?(?:type=)?(?:1326|1701|SECCOMP|ANOM_ABEND) "
+    r"(?:auid=|(?:msg=)?audit\()"
+)
+"""the only lines that count of those under audit's name: anybody may log under it"""
 _OPEN_QUOTE = re.compile(r".*[ =(,:]'[^']*", re.DOTALL)
 _SAYS = {
     "earlyoom": (re.compile(r"[Ll]ow [Mm]emory! [Aa]t or below |mem avail: |dryrun mode enabled"), 8),
@@ -85,11 +90,12 @@ class AnyLog:
             return False
         return self._report_lines < MAX_REPORT_LINES
 
-    def feed(self, raw: bytes, number: int) -> list[LogEvent]:
-        """The events that the line completes. number: of the line in its file, from 1."""
+    def feed(self, raw: bytes, number: int, lost: int = 0) -> list[LogEvent]:
+        """The events that the line completes. number: of the line in its file, from 1; lost: how
+        many bytes of its end were cut off."""
         self._wants = max(0, self._wants - 1)
         self._report_lines += 1
-        entry = self._records.feed(raw)
+        entry = self._records.feed(raw, lost)
         if entry is None:
             return []
         if entry.is_bare:
@@ -115,9 +121,8 @@ class AnyLog:
     def flush(self) -> list[LogEvent]:
         """The log falls silent: what waited for a further line, as far as it was told."""
         events = self._release()
-        for log in self._kernels.values():
-            events += log.flush()
-        return self._fresh(events + self._killers.flush())
+        late = [event for log in self._kernels.values() for event in log.flush()]
+        return events + self._fresh(late + self._killers.flush())
 
     def close(self) -> list[LogEvent]:
         """The log's end."""
@@ -210,6 +215,8 @@ class AnyLog:
             entry.text, entry.level, self._origin(line), Trust.TEXT, entry.escaped, is_excerpt=True
         )
         if entry.identifier == "audit":
+            if _AUDITED.match(entry.text) is None:
+                return []
             return self._linux(replace(entry, identifier=None), message.origin)
         if not entry.is_linux:
             return self._killers.feed(entry.identifier or "", message)

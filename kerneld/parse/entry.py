@@ -10,6 +10,9 @@ FACILITIES = (
     "ftp", "ntp", "security", "console", "clock", *(f"local{number}" for number in range(8)),
 )  # fmt: skip
 
+LEVELS = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
+"""as util-linux names them, by their numbers"""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

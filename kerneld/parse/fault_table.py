@@ -21,6 +21,8 @@ _AUDIT = (
     r'comm=(?P<audit_comm>"[^"]{{0,60}}"|[0-9A-F]{{2,32}}|\(null\)) '
     r'(?:exe=(?:"[^"]{{0,4200}}"|[0-9A-F]+|\(null\)) )?'
 )
+# auditd's log_format = ENRICHED: the names behind a group separator
+_ENRICHED = r"(?:\x1d.{0,2000})?"
 
 _ARM64_SEGV = (
     r"(?:level [-0-9]{1,2} (?:translation|permission|access flag|address size) fault"
@@ -278,7 +280,7 @@ TABLE: tuple[Row, ...] = (
         " auid=",
         _AUDIT.format(type="1326|SECCOMP")
         + r"sig=(?P<signal>[1-9][0-9]?) arch=[0-9a-f]+ syscall=-?[0-9]+ "
-        rf"compat=[01] ip=(?P<ip>{HEX}) code={HEX}",
+        rf"compat=[01] ip=(?P<ip>{HEX}) code={HEX}{_ENRICHED}",
     ),
     # kernel/auditsc.c audit_core_dumps (ANOM_ABEND)
     _row(
@@ -286,7 +288,8 @@ TABLE: tuple[Row, ...] = (
         frozenset({5}),
         " auid=",
         _AUDIT.format(type="1701|ANOM_ABEND")
-        + r'(?:reason="[^"]{0,40}" )?sig=(?P<signal>[1-9][0-9]?)(?: res=[01])?',
+        + r'(?:reason="[^"]{0,40}" )?sig=(?P<signal>[1-9][0-9]?)(?: res=[01])?'
+        + _ENRICHED,
     ),
     # drivers/staging/android/lowmemorykiller.c, to 4.11; several lines in one record
     _row(

@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 
 from kerneld.model.facts import LogEvent
-from kerneld.parse.fault_table import CUT_TABLE, OBJECT, TABLE, Row
+from kerneld.model.vocabulary import Trust
+from kerneld.parse.fault_table import CUT_TABLE, OBJECT, TABLE, WARNING, Row
 from kerneld.parse.kmsg_text import COMM, Message, shown
 
 _TORN_OBJECT = re.compile(rf" ?in {OBJECT}(?: likely on.{{0,60}})?", re.DOTALL)
@@ -52,12 +53,19 @@ class Unfinished:
 def parse_fault(message: Message) -> LogEvent | Unfinished | None:
     """The event that a message states by itself; None for every other message."""
     for row in (*TABLE, *CUT_TABLE) if message.is_excerpt else TABLE:
-        if row.needle not in message.text or message.level not in (None, *row.levels):
+        if row.needle not in message.text or not _is_at_level(row, message):
             continue
         found = row.pattern.fullmatch(message.text)
         if found is not None:
             return _event(row, found.groupdict(), message)
     return None
+
+
+def _is_at_level(row: Row, message: Message) -> bool:
+    """Text that tells levels has crashes as warnings, too (`dmesg -x` of a log that was relayed)."""
+    if message.level is None or message.level in row.levels:
+        return True
+    return message.trust is Trust.TEXT and {message.level} <= WARNING
 
 
 def _event(row: Row, groups: dict[str, str | None], message: Message) -> LogEvent | Unfinished:

@@ -1,18 +1,22 @@
 """Records of the journal and of containers' logs (JSON, export format) to Entries."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 
 from kerneld.model.vocabulary import Trust
 from kerneld.parse import stamps
-from kerneld.parse.entry import Entry, facility_number
+from kerneld.parse.entry import LEVELS, Entry, facility_number
 from kerneld.parse.procfs import text_of
 from kerneld.parse.stamps import Stamp
 
 MAX_JSON = 1 << 20
 """characters of a line of JSON that is read: a deeper or longer one is no log line"""
 
+_DAEMONS = ("earlyoom", "systemd-oomd", "systemd-coredump")
+"""under whose names anybody may log, but not as a process of that name by journald's account"""
+MAX_COMM = 15
 _MESSAGE_KEYS = ("MESSAGE", "message", "msg", "log", "textPayload")
 _TIME_KEYS = ("time", "timestamp", "@timestamp", "ts")
 _FIELD = re.compile(
@@ -72,20 +76,28 @@ def _of_dmesg(record: Mapping[str, object], message: str) -> Entry:
     # of a record of facility 1 it prints the level, too: nothing shows that Linux wrote it
     priority, uptime = record["pri"], record.get("time")
     known = type(priority) is int
+    decoded = LEVELS.index(str(priority)) if priority in LEVELS else None
     name = record.get("fac")
     date = stamps.ISO.match(uptime) if isinstance(uptime, str) else None
     return Entry(
         message,
         shape="jp" if known else "jx",
         stamp=stamps.stamp_of(date.groupdict()) if date else None,
-        uptime_s=float(uptime) if isinstance(uptime, int | float) else None,
-        level=int(str(priority)) & 7 if known else None,
+        uptime_s=_finite(uptime),
+        level=int(str(priority)) & 7 if known else decoded,
         facility=int(str(priority)) >> 3 or None
         if known
         else facility_number(str(name))
         if name
         else None,
     )
+
+
+def _finite(value: object) -> float | None:
+    """JSON's numbers have no NaN and no end, Python's reader of it has both."""
+    known = isinstance(value, float) and math.isfinite(value)
+    whole = type(value) is int and abs(value) < 1 << 62
+    return float(str(value)) if known or whole else None
 
 
 def _of_member(found: re.Match[str]) -> Entry | None:
@@ -106,6 +118,11 @@ def _of_journal(record: Mapping[str, object], message: str) -> Entry:
     if transport == "kernel":
         facility = 0 if facility is None else facility
         name = name or "kernel"
+    comm = _text(record.get("_COMM"))
+    if name in _DAEMONS and comm is not None and comm != name[:MAX_COMM]:
+        name = "?"
+    if name == "audit" and transport not in (None, "audit"):
+        name = "?"
     believed = transport == "kernel" and level is not None and name == "kernel"
     if transport == "audit":
         name = "audit"

@@ -64,11 +64,9 @@ class OomReport:
             self._sysrq = True
         if self._invoker is not None and not self._closed:
             self._read_totals(message)
-        if (
-            self._group is not None
-            and not oom_lines.SKIPPED.fullmatch(text)
-            and not text.startswith("oom_reaper:")
-        ):
+        if "is already exiting" in text and oom_lines.SKIPPED.fullmatch(text) is not None:
+            self._summary = self._scored = None  # it ends by itself: Linux kills nobody
+        elif not text.startswith("oom_reaper:"):
             self._group = None
         return None
 

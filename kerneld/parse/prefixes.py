@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kerneld.model.vocabulary import Trust
 from kerneld.parse import journal, stamps, wrappings
-from kerneld.parse.entry import Entry, facility_number
+from kerneld.parse.entry import LEVELS, Entry, facility_number
 from kerneld.parse.kmsg import parse_record
 from kerneld.parse.stamps import Stamp
 
@@ -33,6 +33,19 @@ class _Layers:
     escaped: bool = False
     partial: bool = False
     is_done: bool = False
+    is_copied: bool = False
+
+    @property
+    def is_outermost(self) -> bool:
+        """Nothing stands before but grep's or a quote's marks: only there is a priority believed.
+
+        Behind a date, in a container's output or in JSON an application may have written it.
+        """
+        return not self.shape and not self.is_copied
+
+    @property
+    def trusted(self) -> Trust:
+        return Trust.KERNEL if self.is_outermost else Trust.TEXT
 
     def add(self, shape: str, **more: object) -> None:
         self.shape += shape
@@ -50,10 +63,13 @@ class _Layers:
 
     def take(self, entry: Entry) -> None:
         """All that a record of JSON says; a date that stands before it is kept where it has none."""
+        believed = self.trusted
         for name in entry.__slots__:
             value = getattr(entry, name)
             if name != "text" and value is not None:
                 setattr(self, name, value)
+        if believed is Trust.TEXT:
+            self.trust = believed
 
 
 _SIGNS = re.compile(r"[:|\[]")
@@ -146,6 +162,7 @@ def _bracket(rest: str, layers: _Layers) -> str | None:
         return rest[found.end() :]
     for pattern in (wrappings.POD, wrappings.CONSOLE):
         if (found := pattern.match(rest)) is not None:
+            layers.is_copied = layers.is_copied or pattern is wrappings.POD
             rest = rest[found.end() :]
             torn = wrappings.OVERWRITTEN.match(rest)
             return rest if torn is None else _take_uptime(rest, torn, layers)
@@ -173,7 +190,7 @@ def _digit(rest: str, layers: _Layers) -> str | None:
     if record is not None:
         layers.add(
             "m", uptime_s=record.uptime_us / 1e6, caller=record.caller, level=record.level,
-            facility=record.facility, trust=Trust.KERNEL, escaped=True,
+            facility=record.facility, trust=layers.trusted, escaped=True,
         )  # fmt: skip
         layers.is_done = True
         _daemon_rest = _daemon(record.message, layers) if record.facility else None
@@ -211,7 +228,7 @@ def _word(rest: str, layers: _Layers) -> str | None:
         return _take_date(rest, found, layers)
     if (found := wrappings.DECODED.match(rest)) is not None:
         number = facility_number(found["facility"])
-        layers.add("x", facility=number)
+        layers.add("x", facility=number, level=LEVELS.index(found["level"]))
         return rest[found.end() :]
     if (found := wrappings.AUDIT.match(rest)) is not None:
         layers.add("a", identifier="audit")
@@ -223,6 +240,7 @@ def _word(rest: str, layers: _Layers) -> str | None:
         return None
     for pattern in (wrappings.GREPPED, wrappings.COMPOSE, wrappings.CONSOLE):
         if (found := pattern.match(rest)) is not None:
+            layers.is_copied = layers.is_copied or pattern is wrappings.COMPOSE
             return rest[found.end() :]
     return None
 
@@ -248,17 +266,18 @@ def _take_priority(rest: str, found: re.Match[str], layers: _Layers) -> str:
     if number > 191:
         layers.is_done = True
         return rest
-    layers.add("p", level=number & 7, facility=number >> 3, trust=Trust.KERNEL)
+    layers.add("p", level=number & 7, facility=number >> 3, trust=layers.trusted)
     return rest[found.end() :]
 
 
 def _take_5424(rest: str, found: re.Match[str], layers: _Layers) -> str:
     date = stamps.ISO.match(found["when"])
     name = found["ident"]
+    trusted = layers.trusted
     layers.add("5", stamp=stamps.stamp_of(date.groupdict()) if date else None, host=found["host"])
     if found["pri"]:
         number = int(found["pri"])
-        layers.add("p", level=number & 7, facility=number >> 3, trust=Trust.KERNEL)
+        layers.add("p", level=number & 7, facility=number >> 3, trust=trusted)
     pid = found["procid"]
     pid = pid if pid.isdecimal() and pid.isascii() else None
     return _named(rest[found.end() :], name, pid, layers)

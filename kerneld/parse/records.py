@@ -3,8 +3,9 @@ of /dev/kmsg with their dictionary, partial lines of containers) becomes one.
 """
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
+from kerneld.model.vocabulary import Trust
 from kerneld.parse import journal
 from kerneld.parse.entry import Entry
 from kerneld.parse.prefixes import unwrap
@@ -13,10 +14,41 @@ from kerneld.parse.procfs import text_of
 MAX_FIELDS = 512
 MAX_FIELD_BYTES = 1 << 16
 MAX_PARTIAL = 16_384
+MAX_BINARY_BYTES = 768 << 20
+"""journald's own limit of a field: a longer one is damage"""
 
 _EXPORT_FIELD = re.compile(rb"([A-Z_][A-Z0-9_]{0,63})=(.*)", re.DOTALL)
 _OPENED = re.compile(r"\s*(?:\}\s*,\s*)?\{")
 _BINARY_FIELD = re.compile(rb"[A-Z_][A-Z0-9_]{0,63}")
+
+
+@dataclass(slots=True)
+class _Binary:
+    """A field of the export format that is being read: eight bytes of length, then the value.
+
+    seen: its bytes so far, those that are not kept counted.
+    """
+
+    name: str
+    held: bytearray = field(default_factory=bytearray)
+    seen: int = 0
+    has_begun: bool = False
+
+    def add(self, raw: bytes, lost: int) -> bool:
+        """A further line of it; whether it is complete. lost: bytes of the line's end, cut off."""
+        piece = b"\n" + raw if self.has_begun else raw
+        self.has_begun = True
+        self.seen += len(piece) + lost
+        self.held += piece[: max(0, 8 + MAX_FIELD_BYTES - len(self.held))]
+        return self.seen >= 8 and (self.seen >= 8 + self.length or self.length > MAX_BINARY_BYTES)
+
+    @property
+    def length(self) -> int:
+        return int.from_bytes(self.held[:8], "little")
+
+    @property
+    def value(self) -> str:
+        return text_of(bytes(self.held[8 : 8 + min(self.length, MAX_FIELD_BYTES)]))
 
 
 class Records:
@@ -24,19 +56,22 @@ class Records:
 
     def __init__(self) -> None:
         self._fields: dict[str, object] | None = None
-        self._binary: tuple[str, bytearray] | None = None
+        self._binary: _Binary | None = None
         self._partial: Entry | None = None
         self._object: list[str] = []
         self._is_kmsg = False
+        self._is_mixed = False
 
     @property
     def is_inside(self) -> bool:
         """A record has begun and needs further lines."""
         return bool(self._fields is not None or self._partial or self._object)
 
-    def feed(self, raw: bytes) -> Entry | None:
+    def feed(self, raw: bytes, lost: int = 0) -> Entry | None:
+        """lost: bytes of the line's end that were cut off."""
         if self._fields is not None or raw.startswith(b"__CURSOR="):
-            return self._exported(raw)
+            return self._exported(raw, lost)
+        self._is_mixed = self._is_mixed or bool(raw.strip())
         if self._object or raw.strip() == b"{":
             return self._indented(raw)
         if self._is_kmsg and raw.startswith(b" ") and _EXPORT_FIELD.fullmatch(raw[1:]):
@@ -80,10 +115,13 @@ class Records:
             return None
         return entry
 
-    def _exported(self, raw: bytes) -> Entry | None:
+    def _exported(self, raw: bytes, lost: int) -> Entry | None:
         """https://systemd.io/JOURNAL_EXPORT_FORMATS: a field a line, an empty line ends a record."""
         if self._binary is not None:
-            self._more_binary(raw)
+            if self._binary.add(raw, lost):
+                if self._fields is not None:
+                    self._fields[self._binary.name] = self._binary.value
+                self._binary = None
             return None
         if not raw:
             return self._end_of_record()
@@ -96,24 +134,13 @@ class Records:
         if (found := _EXPORT_FIELD.fullmatch(raw)) is not None:
             fields[found[1].decode()] = text_of(found[2][:MAX_FIELD_BYTES])
         elif _BINARY_FIELD.fullmatch(raw):
-            self._binary = (raw.decode(), bytearray())
+            self._binary = _Binary(raw.decode())
         return left
-
-    def _more_binary(self, raw: bytes) -> None:
-        """NAME, newline, eight bytes of length, the value, newline; the value may hold newlines."""
-        assert self._binary is not None
-        assert self._fields is not None
-        name, held = self._binary
-        if held:
-            held += b"\n"
-        held += raw
-        if len(held) < 8:
-            return
-        length = int.from_bytes(held[:8], "little")
-        if len(held) >= 8 + length or len(held) > MAX_FIELD_BYTES:
-            self._fields[name] = text_of(bytes(held[8 : 8 + min(length, MAX_FIELD_BYTES)]))
-            self._binary = None
 
     def _end_of_record(self) -> Entry | None:
         fields, self._fields, self._binary = self._fields, None, None
-        return journal.of_fields(fields) if fields else None
+        entry = journal.of_fields(fields) if fields else None
+        if entry is not None and self._is_mixed:
+            # among other lines: an application may have printed it
+            return replace(entry, trust=Trust.TEXT)
+        return entry

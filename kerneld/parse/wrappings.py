@@ -36,7 +36,7 @@ RFC5424 = re.compile(
 )
 DECODED = re.compile(
     r"(?P<facility>kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|local[0-7]) *:"
-    r"(?:emerg|alert|crit|err|warn|notice|info|debug) *: ?"
+    r"(?P<level>emerg|alert|crit|err|warn|notice|info|debug) *: ?"
 )
 IDENT = (
     r"(?:[a-z][a-z0-9]{2,8}\.[a-z]{3,7} +)?(?P<ident>[^\s\[\]:\"'{}]{1,128})"

@@ -22,7 +22,9 @@ NEIGHBOUR_BYTES = 4096
 MAX_RECORD = 1 << 16
 """bytes of a record of several lines"""
 
-_SEPARATORS = ((re.compile(rb"__(?:CURSOR|REALTIME_TIMESTAMP)=", re.MULTILINE), b"\n\n"),)
+_EXPORT = re.compile(rb"(?:\s*|-- [^\n]{0,200}\n)__(?:CURSOR|REALTIME_TIMESTAMP)=")
+"""the journal's export format: read record by record from its start, because a value may hold
+whatever looks like the next record; the length before it alone tells where it ends"""
 _PRETTY = re.compile(rb"\s*\[?\s*\{\s*\n\s*\"")
 
 
@@ -48,6 +50,8 @@ class LogReader:
         self._seen_bytes = 0
         self._separator: bytes | None = None
         self._is_overlong = False
+        self._is_export = False
+        self._lost_bytes = 0
 
     @property
     def lines(self) -> int:
@@ -60,6 +64,7 @@ class LogReader:
         self._seen_bytes += len(block)
         if self._is_overlong:
             newline = block.find(b"\n")
+            self._lost_bytes += len(block) if newline < 0 else newline
             if newline < 0:
                 return
             block, self._is_overlong = block[newline:], False
@@ -68,7 +73,7 @@ class LogReader:
         if end == 0:
             self._rest = self._keep(data)
             return
-        if self._seen_bytes > WHOLE_BYTES:
+        if self._seen_bytes > WHOLE_BYTES and not self._is_export:
             end = self._last_safe_end(data, end)
         self._rest = self._keep(data[end:])
         yield from self._read(data[:end] if end < len(data) else data)
@@ -89,9 +94,7 @@ class LogReader:
     def _recognise(self, block: bytes) -> None:
         """Records of several lines are read from their first line on."""
         head = block[:4096]
-        for pattern, separator in _SEPARATORS:
-            if pattern.match(head):
-                self._separator = separator
+        self._is_export = _EXPORT.match(head) is not None
         if _PRETTY.match(head):
             self._separator = b"\n{"
 
@@ -100,7 +103,7 @@ class LogReader:
         position, end = 0, len(data)
         hits = self._hits.of(data)
         while position < end:
-            if not (self._is_beginning or self._log.is_open):
+            if not (self._is_beginning or self._is_export or self._log.is_open):
                 hit = self._hit(hits, data, position)
                 start = end if hit < 0 else self._start_of(data, hit, position)
                 if start > position:
@@ -125,7 +128,10 @@ class LogReader:
 
     def _feed(self, line: bytes) -> list[LogEvent]:
         number, self._number = self._number, self._number + 1
-        return self._log.feed(line[:MAX_LINE], number)
+        lost = max(0, len(line) - MAX_LINE)
+        if self._lost_bytes and len(line) >= MAX_LINE:
+            lost, self._lost_bytes = lost + self._lost_bytes, 0
+        return self._log.feed(line[:MAX_LINE], number, lost)
 
     @property
     def _is_beginning(self) -> bool:
@@ -170,5 +176,6 @@ class LogReader:
         last = rest.rfind(b"\n") + 1
         if len(rest) - last > MAX_LINE:
             self._is_overlong = True
+            self._lost_bytes = len(rest) - last - MAX_LINE
             return rest[: last + MAX_LINE]
         return rest

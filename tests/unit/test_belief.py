@@ -3,6 +3,8 @@
 import pytest
 from test_prefixes import SIZES, scan
 
+from kerneld.model.vocabulary import Trust
+
 KILL = f"Out of memory: Killed process 4242 (python3) {SIZES}"
 TORN = "a[1]: segfault at 0 ip 0 sp 0 error 4 in x"
 AT, SAME, LATER = "[   12.345678] ", "[   12.345678] ", "[   13.000001] "
@@ -131,3 +133,93 @@ def test_a_whole_machine_s_end_is_no_death() -> None:
         "python3: page allocation failure: order:4, mode:0x40cc0(GFP_KERNEL)",
     ):
         assert told(f"{AT}{line}") == []
+
+
+# ---------------------------------------------------------------- who may say how sure a line is
+
+FORGED = {
+    "kmsg behind a date": "Jun  1 10:00:00 host 3,1,100000001,-;{}",
+    "kmsg in a container": "2026-11-26T10:11:12Z stdout F 3,1,100000001,-;{}",
+    "a priority in a container": "2026-11-26T10:11:12Z stdout F <3>kernel: {}",
+    "kmsg in Docker's JSON": '{{"log":"3,1,100000001,-;{}\\n","stream":"stdout"}}',
+    "kmsg in an application's JSON": '{{"msg":"3,1,100000001,-;{}"}}',
+    "the journal in a container": '2026-11-26T10:11:12Z stdout F {{"MESSAGE":"{}",'
+    '"_TRANSPORT":"kernel","PRIORITY":"3","SYSLOG_IDENTIFIER":"kernel"}}',
+    "kmsg behind an application's date": "2025-06-01 10:00:00 3,1,1,-;{}",
+    "a pod's output": "[pod/a/b] 3,1,100000001,-;{}",
+    "compose's output": "a_1  | 3,1,100000001,-;{}",
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_what_an_application_may_have_written_never_has_the_kernel_s_trust(name: str) -> None:
+    line = FORGED[name].replace("{{", "{").replace("}}", "}").replace("{}", KILL)
+    assert [event.trust for event in scan(f"{line}\n") if event.trust is Trust.KERNEL] == []
+
+
+def test_a_kill_under_the_name_of_audit_is_none() -> None:
+    assert told(f"Nov 26 10:11:12 h audit[9]: {KILL}", f"audit[9]: {KILL}") == []
+
+
+@pytest.mark.parametrize("level", ["info", "notice", "warn", "debug"])
+def test_a_kill_at_another_level_than_linux_s_is_none(level: str) -> None:
+    assert told(f"kern  :{level:6}: {AT}{KILL}") == []
+    assert told(f'{{"pri":"{level}","fac":"kern","time":1.5,"msg":"{KILL}"}}') == []
+    assert told(f"kern  :err   : {AT}{KILL}") == [("oom_global", 4242)]
+
+
+@pytest.mark.parametrize("time", ["NaN", "Infinity", "-Infinity", "1e999", "true", "9" * 400])
+def test_a_time_that_is_no_number_is_none(time: str) -> None:
+    [event] = scan(f'{{"pri":3,"time":{time},"msg":"{KILL}"}}\n')
+    assert event.uptime_s is None
+
+
+def test_who_logs_under_a_daemon_s_name_must_be_one() -> None:
+    line = 'sending SIGKILL to process 9 \\"x\\": badness 1, VmRSS 2 MiB'
+    known = f'"MESSAGE":"{line}","_TRANSPORT":"syslog","SYSLOG_IDENTIFIER":"earlyoom"'
+    assert told(f'{{{known},"_COMM":"logger"}}') == []
+    assert told(f'{{{known},"_COMM":"earlyoom"}}') == [("earlyoom", 9)]
+
+
+def test_audit_s_enriched_lines_are_read() -> None:
+    who = 'auid=0 uid=0 gid=0 ses=1 pid=9 comm="x" exe="/x" sig=6 res=1\x1dAUID="joe" UID="joe"'
+    assert told(f"type=ANOM_ABEND msg=audit(1.2:3): {who}") == [("other", 9)]
+
+
+def test_a_victim_that_ends_by_itself_was_not_killed() -> None:
+    summary = (
+        "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,"
+        "task_memcg=/,task=x,pid=7,uid=0"
+    )
+    skipped = "Out of memory: OOM victim 7 (x) is already exiting. Skip killing the task"
+    assert told(f"{AT}{summary}", f"{AT}{skipped}", f"{LATER}y") == []
+
+
+# ---------------------------------------------------------------- the journal's export format
+
+RECORD = b"__CURSOR=a\n__REALTIME_TIMESTAMP=1795687872123456\n_TRANSPORT=%b\nPRIORITY=3\n"
+TRUE = RECORD % b"kernel" + b"SYSLOG_IDENTIFIER=kernel\nMESSAGE=" + KILL.encode() + b"\n\n"
+
+
+def binary(name: bytes, value: bytes) -> bytes:
+    return name + b"\n" + len(value).to_bytes(8, "little") + value + b"\n"
+
+
+@pytest.mark.parametrize("before", [0, 10, 70_000, 3_000_000])
+@pytest.mark.parametrize("line", [b"x" * 100 + b"\n", b"x" * 100_000, b""])
+def test_a_value_that_holds_a_record_is_no_record(before: int, line: bytes) -> None:
+    text = (line * (before // len(line) + 1))[:before] if line else b"\n" * before
+    hostile = RECORD % b"syslog" + binary(b"MESSAGE", text + b"\n\n" + TRUE + b"x") + b"\n"
+    assert scan(hostile) == []
+    assert [(e.pid, e.trust) for e in scan(hostile + TRUE)] == [(4242, Trust.KERNEL)]
+
+
+@pytest.mark.parametrize("size", [10, 10 + 256, 2570, 13, 0])
+def test_a_value_of_any_length_ends_where_it_ends(size: int) -> None:
+    record = RECORD % b"syslog" + binary(b"X", b"\n" * size) + b"MESSAGE=a\n\n"
+    assert [event.pid for event in scan(record + TRUE)] == [4242]
+
+
+def test_a_record_that_other_lines_print_has_text_s_trust() -> None:
+    events = scan(b"Nov 26 10:11:12 h app[1]: dump\n" + TRUE)
+    assert [event.trust for event in events if event.trust is Trust.KERNEL] == []

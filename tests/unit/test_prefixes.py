@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wraps import DATED, ESCAPED, KERNEL, TEXT
+from wraps import BEHIND_A_DATE, DATED, ESCAPED, KERNEL, TEXT, WORDS
 
 from kerneld.model.facts import LogEvent
 from kerneld.model.vocabulary import Trust
@@ -31,7 +31,8 @@ def scan(text: str | bytes) -> list[LogEvent]:
 
 
 def wrapped(name: str, message: str, level: int = 6) -> str:
-    return ALL[name].replace("{level}", str(level)).replace("{}", message)
+    shape = ALL[name].replace("{level}", str(level)).replace("{word}", f"{WORDS[level]:6}")
+    return shape.replace("{}", message)
 
 
 def in_between(name: str, message: str, level: int) -> list[LogEvent]:
@@ -45,7 +46,7 @@ def test_a_kill_is_told_in_every_wrapping(name: str) -> None:
     [event] = in_between(name, f"Out of memory: Killed process 4894 (py (x)) {SIZES}", 3)
     told = (event.kind, event.pid, event.comm, event.uid, event.anon_rss_kb, event.oom_score_adj)
     assert told == ("oom_global", 4894, "py (x)", 1000, 700, -7)
-    assert event.trust is (Trust.TEXT if name in TEXT else Trust.KERNEL)
+    assert event.trust is (Trust.TEXT if name in (*TEXT, BEHIND_A_DATE) else Trust.KERNEL)
     assert event.line_number == 2
     assert event.uptime_s == (12.345678 if UPTIME.search(ALL[name]) else None)
     if name.startswith(DATED) and "monotonic" not in name and "Arabic" not in name:

@@ -95,7 +95,7 @@ def test_a_report_deep_in_a_large_log_is_read_in_full() -> None:
 
 @pytest.mark.parametrize("name", [*TEXT, *KERNEL, *ESCAPED])
 def test_every_wrapping_is_read_deep_in_a_large_log(name: str) -> None:
-    form = {**TEXT, **KERNEL, **ESCAPED}[name].replace("{level}", "3")
+    form = {**TEXT, **KERNEL, **ESCAPED}[name].replace("{level}", "3").replace("{word}", "err   ")
     line = form.replace("{}", f"Out of memory: Killed process 7 (py) {SIZES}") + "\n"
     near = "".join(form.replace("{}", f"usb {n}: gone") + "\n" for n in range(20)).encode()
     events = read(SYSLOG_FILLER, near, line.encode(), near, SYSLOG_FILLER)
@@ -163,6 +163,13 @@ def test_memmem_finds_what_bytes_find_finds(block: bytes, needle: bytes) -> None
     for data in (block, block + needle + block, needle * 2):
         for start in (0, 1, len(data)):
             assert find(data, start, needles.address_of(data)) == data.find(needle, start)
+
+
+def test_a_death_is_told_when_the_log_falls_silent_behind_it() -> None:
+    reader = LogReader(zone=UTC, latest=VIEW.now)
+    line = f"[  100.000001] Out of memory: Killed process 7 (py) {SIZES}\n".encode()
+    assert [event.pid for event in (*reader.feed(line), *reader.flush())] == [7]
+    assert [*reader.feed(b"[  101.000000] x\n"), *reader.close()] == []
 
 
 # ---------------------------------------------------------------- hostile

@@ -7,8 +7,8 @@ TEXT = {
     "dmesg -T, French": "[jeu. nov. 26 10:11:12 2026] {}",
     "dmesg -T, Chinese": "[四 11月 26 10:11:12 2026] {}",
     "dmesg -T, Arabic": "[الخميس نوفمبر 26 10:11:12 2026] {}",
-    "dmesg -x": "kern  :err   : [   12.345678] {}",
-    "dmesg -xT": "kern  :err   : [Thu Nov 26 10:11:12 2026] {}",
+    "dmesg -x": "kern  :{word}: [   12.345678] {}",
+    "dmesg -xT": "kern  :{word}: [Thu Nov 26 10:11:12 2026] {}",
     "dmesg iso": "2026-11-26T10:11:12,345678+00:00 {}",
     "dmesg -r": "<{level}>[   12.345678] {}",
     "dmesg -rt": "<{level}>{}",
@@ -59,6 +59,8 @@ TEXT = {
 }
 """priorities are not known: trust `text`"""
 
+WORDS = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
+
 KERNEL = {
     "RFC 3164": "<{level}>Nov 26 10:11:12 host kernel: {}",
     "RFC 5424": '<{level}>1 2026-11-26T10:11:12.345678Z host kernel - - [a@1 b="c ] d"] {}',
@@ -71,6 +73,8 @@ ESCAPED = {
     "netconsole, extended, in syslog": "Nov 26 10:11:12 10.0.0.5 {level},99,12345678,-;{}",
 }
 """the same, and the text has its escapes undone"""
+BEHIND_A_DATE = "netconsole, extended, in syslog"
+"""an application may have written what stands there: trust `text`"""
 
 DATED = (
     "dmesg -T",
