@@ -42,9 +42,9 @@ _LINES = (
 )
 _ROW = re.compile(r"\[ *[0-9]{1,10}\](?: +-?[0-9]{1,18}){6,12} [^ ].{0,14}")
 _TORN_NAME = re.compile(
-    r".{1,40}\](?:: segfault at| trap | general protection| control protection|: unhandled )"
-    r".{1,300}? in "
-    rf"(?P<name>[^\[\]]{{1,{MAX_NAME}}}|[^\]]{{1,{MAX_NAME}}}\[[^\]+]{{0,40}})",
+    r".{1,40}\](?:: segfault (?:at|\()| trap | general protection| control protection| bad frame in "
+    r"|: unhandled |: (?:bus error|illegal instruction|floating point exception|unknown signal) \()"
+    rf".{{1,300}}? in .{{1,{MAX_NAME + 40}}}",
     re.DOTALL,
 )
 _NAME_END = re.compile(rf".*\[(?:{HEX},)?{HEX}\+{HEX}\](?: likely on CPU.{{0,60}})?", re.DOTALL)
@@ -105,7 +105,12 @@ def _may_tell(pieces: list[str]) -> bool:
 
 def is_torn_name(text: str) -> bool:
     """A crash whose file's name is not closed by the addresses of its map: it may hold a newline."""
-    return " in " in text and text[-1:] not in (">", "…") and _TORN_NAME.fullmatch(text) is not None
+    return (
+        " in " in text
+        and text[-1:] not in (">", "…")
+        and not ends_name(text)
+        and _TORN_NAME.fullmatch(text) is not None
+    )
 
 
 def ends_name(text: str) -> bool:

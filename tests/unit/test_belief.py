@@ -7,6 +7,8 @@ from kerneld.model.vocabulary import Trust
 
 KILL = f"Out of memory: Killed process 4242 (python3) {SIZES}"
 TORN = "a[1]: segfault at 0 ip 0 sp 0 error 4 in x"
+POWERPC = "a[1]: segfault (11) at 0 nip 0 lr 0 code 1 in x"
+FRAME = "a[1] bad frame in rt_sigreturn frame:0 ip:0 sp:0 orax:0 in x"
 AT, SAME, LATER = "[   12.345678] ", "[   12.345678] ", "[   13.000001] "
 
 
@@ -28,6 +30,9 @@ CRASH = [("segfault", 1)]
         ((f"{AT}{TORN}", f"{SAME}{KILL}", f"{SAME}y[7f00+1000]", f"{LATER}y"), CRASH),
         ((TORN, KILL, "y[7f00+1000]", "foo"), CRASH),
         ((f"{AT}traps: a[1] trap int3 ip:1 sp:2 error:0 in x", KILL, "y[1+2]"), [("int3", 1)]),
+        ((f"{AT}{TORN}]", f"{SAME}{KILL}", f"{SAME}y[7f00+1000]", f"{LATER}y"), CRASH),
+        ((f"{AT}{POWERPC}", f"{SAME}{KILL}", f"{SAME}y[7f00+1000]", f"{LATER}y"), CRASH),
+        ((f"{AT}{FRAME}", f"{SAME}{KILL}", f"{SAME}y[7f00+1000]", f"{LATER}y"), [("other", 1)]),
         ((f'{AT}EXT4-fs (vda): Unrecognized mount option "x', KILL, '" or missing', f"{LATER}y"), []),
         ((f"{AT}tmpfs: Unknown parameter 'x", f"{SAME}{KILL}", f"{SAME}'", f"{LATER}y"), []),
         ((f"{AT}tmpfs: Unknown parameter 'x", f"               {KILL}'", f"{LATER}y"), []),
