@@ -10,6 +10,8 @@ FACILITIES = (
     "ftp", "ntp", "security", "console", "clock", *(f"local{number}" for number in range(8)),
 )  # fmt: skip
 
+NOT_LINUX = "kernel[]"
+"""whoever logs under Linux's name without being it"""
 LEVELS = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
 """as util-linux names them, by their numbers"""
 

@@ -7,6 +7,7 @@ from kerneld.model.facts import LogEvent
 from kerneld.model.vocabulary import Trust
 from kerneld.parse.fault_table import CUT_TABLE, OBJECT, TABLE, WARNING, Row
 from kerneld.parse.kmsg_text import COMM, Message, shown
+from kerneld.parse.oom_lines import ASKER
 
 _TORN_OBJECT = re.compile(rf" ?in {OBJECT}(?: likely on.{{0,60}})?", re.DOTALL)
 PATIENCE = 6
@@ -18,11 +19,6 @@ _NAMED_LATER = {
 }
 _PID_LINE = re.compile(
     rf"Pid: (?P<pid>[0-9]{{1,10}}), comm: +{COMM}(?: (?:Tainted: |Not tainted).*)?", re.DOTALL
-)
-_CPU_LINE = re.compile(
-    rf"CPU: [0-9]+ (?:UID: [0-9]+ )?PID: (?P<pid>[0-9]{{1,10}}) Comm: {COMM}"
-    r" +(?:Kdump: loaded )?(?:Tainted: |Not tainted).*",
-    re.DOTALL,
 )
 
 
@@ -39,7 +35,7 @@ class Unfinished:
     def joined(self, message: Message) -> LogEvent | None:
         """The event with what this message adds, None where the message is none of its own."""
         if self.event.pid is None:
-            found = _CPU_LINE.fullmatch(message.text) or _PID_LINE.fullmatch(message.text)
+            found = ASKER[0].fullmatch(message.text) or _PID_LINE.fullmatch(message.text)
             if found is None or self.event.comm not in (None, message.name(found["comm"])):
                 return None
             who = {"pid": int(found["pid"]), "comm": message.name(found["comm"])}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from kerneld.model.vocabulary import Trust
 from kerneld.parse import stamps
-from kerneld.parse.entry import LEVELS, Entry, facility_number
+from kerneld.parse.entry import LEVELS, NOT_LINUX, Entry, facility_number
 from kerneld.parse.procfs import text_of
 from kerneld.parse.stamps import Stamp
 
@@ -114,7 +114,7 @@ def _of_journal(record: Mapping[str, object], message: str) -> Entry:
     name = _text(record.get("SYSLOG_IDENTIFIER")) or _text(record.get("_COMM"))
     level, facility = _number(record.get("PRIORITY")), _number(record.get("SYSLOG_FACILITY"))
     if name == "kernel" and transport not in (None, "kernel"):
-        name = "kernel[]"
+        name = NOT_LINUX
     if transport == "kernel":
         facility = 0 if facility is None else facility
         name = name or "kernel"

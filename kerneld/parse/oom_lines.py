@@ -11,6 +11,7 @@ from kerneld.parse.kmsg_text import COMM, Message
 ERROR, WARNING, INFO = 3, 4, 6
 
 SIZE = r"[0-9]{1,18}"
+# named, though nobody reads it: a broken line's pieces are joined by how many groups the whole fills
 WHAT = (
     r"(?P<what>Out of [Mm]emory(?: \(oom_kill_allocating_task\))?"
     r"|(?P<memcg>Memory cgroup out of memory)(?: \(oom_kill_allocating_task\))?)"

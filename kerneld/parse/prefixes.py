@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kerneld.model.vocabulary import Trust
 from kerneld.parse import journal, stamps, wrappings
-from kerneld.parse.entry import LEVELS, Entry, facility_number
+from kerneld.parse.entry import LEVELS, NOT_LINUX, Entry, facility_number
 from kerneld.parse.kmsg import parse_record
 from kerneld.parse.stamps import Stamp
 
@@ -79,7 +79,7 @@ def unwrap(line: str) -> Entry:
     """The message in a line; a line without any wrapping is itself the message."""
     if "\x1b" in line:
         line = wrappings.ANSI.sub("", line)
-    line = line.rstrip("\r\n\0")
+    line = line.removeprefix("\ufeff").rstrip("\r\n\0")
     layers = _Layers()
     rest = line
     for _ in range(MAX_LAYERS):
@@ -308,7 +308,7 @@ def _take_identifier(rest: str, found: re.Match[str], layers: _Layers) -> str:
 def _named(rest: str, name: str, pid: str | None, layers: _Layers) -> str:
     """Linux has no pid; `kernel[0]` is another system's."""
     is_linux = name == "kernel" and pid is None
-    shown = "kernel[]" if name == "kernel" and pid is not None else name
+    shown = NOT_LINUX if name == "kernel" and pid is not None else name
     layers.add("k" if is_linux else "n", identifier=shown, identifier_pid=int(pid) if pid else None)
     layers.is_done = not is_linux
     return rest

@@ -1,7 +1,7 @@
 """A block of bytes to the places where a line may tell of a death; nearly every other line is skipped.
 
 Each line that a pattern of kerneld.parse takes has one of the needles (a test holds that). They are
-looked for by libc's memmem: 16 needles went through 32 MiB of syslog at 390 MB/s, by bytes.find at
+looked for by libc's memmem: 16 of them went through 32 MiB of syslog at 390 MB/s, by bytes.find at
 120, and as one alternation of `re` at 37 (tests/bench/bench_scan.py prints today's figures).
 """
 

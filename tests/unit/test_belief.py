@@ -128,6 +128,10 @@ def test_one_death_in_two_ways_into_the_log_is_one() -> None:
     assert twice == [("seccomp", 9)]
 
 
+def test_a_byte_order_mark_hides_no_first_line() -> None:
+    assert told(f"\ufeffNov 26 10:11:12 h kernel: {KILL}") == [("oom_global", 4242)]
+
+
 def test_a_whole_machine_s_end_is_no_death() -> None:
     for line in (
         "Kernel panic - not syncing: Out of memory and no killable processes...",
