@@ -2,20 +2,13 @@
 
 import re
 
-from kerneld.model.evidence import fault_object, gib
-from kerneld.model.facts import LogEvent, TaskRow
+from kerneld.model.evidence import fault_object
+from kerneld.model.facts import LogEvent
 from kerneld.outputs.safe import UNBROKEN, safe_text
+from kerneld.outputs.scan_memory import Detail, memory
 from kerneld.outputs.units import signal_name
-from kerneld.outputs.view import Role
 
-LARGEST = 4
-HOG_SHARE = 1.5
-"""so much more than the victim a process held that is worth naming"""
-CAUSE_SHARE = 0.25
-"""of what was full a process held that was the cause"""
 NULL_PAGE = 0x1000
-
-Detail = tuple[str, Role]
 
 _KILLS = {
     "oom_global": "was killed: the machine was out of memory",
@@ -88,7 +81,7 @@ def sentence(event: LogEvent, times: int = 1) -> str:
     """Who died of what. times: so often, one behind the other."""
     count = f" ×{times:,}" if times > 1 else ""
     if event.kind == "xid":
-        return f"{_gpu(event)}{count}"
+        return _gpu(event, count)
     what = _what(event)
     if times > 1:
         verb, _, rest = what.partition(":")
@@ -120,13 +113,13 @@ def _out_of_memory(event: LogEvent) -> str:
     return what.replace("was killed", "was killed with its group") if event.has_group else what
 
 
-def _gpu(event: LogEvent) -> str:
+def _gpu(event: LogEvent, count: str) -> str:
     at = gpu_address(event)
     gpu = f"GPU {safe_text(at)}" if at else "a GPU"
     what = XIDS.get(event.xid or 0)
     meaning = f": {what}" if what else ""
     who = f", of {_who(event)}" if event.comm or event.pid is not None else ""
-    return f"{gpu} reported Xid {event.xid}{who}{meaning}"
+    return f"{gpu} reported Xid {event.xid}{count}{who}{meaning}"
 
 
 def gpu_address(event: LogEvent) -> str | None:
@@ -149,7 +142,7 @@ def details(event: LogEvent) -> list[Detail]:
     """What stands below the sentence."""
     found: list[Detail] = []
     if event.is_oom:
-        found += _memory(event)
+        found += memory(event)
     place = _place_of_fault(event)
     if place:
         found.append((place, ""))
@@ -186,7 +179,8 @@ def object_name(event: LogEvent) -> str | None:
 
 def _place_of_fault(event: LogEvent) -> str:
     name = object_name(event)
-    code = f"by code in {safe_text(name)}" if name else ""
+    has_jumped = event.kind == "segfault" and event.ip is not None and _where(event).startswith("it ")
+    code = f"{'in' if has_jumped else 'by code in'} {safe_text(name)}" if name else ""
     where = "general protection fault" if event.kind == "gpf" else _where(event)
     return ", ".join(filter(None, (where, code)))
 
@@ -203,7 +197,8 @@ def _where(event: LogEvent) -> str:
     if ip == address:
         if address == 0:
             return "it called a null function pointer"
-        return f"it jumped to {address:#x}, where it has no code"
+        what = "which it may not run" if event.object else "where it has no code"
+        return f"it jumped to {address:#x}, {what}"
     if address == 0:
         return "through a null pointer"
     if address < NULL_PAGE:
@@ -216,88 +211,3 @@ def _number(text: str | None) -> int | None:
         return None if text is None else int(text, 16)
     except ValueError:
         return None
-
-
-# ---------------------------------------------------------------- memory
-
-
-def resident_kb(event: LogEvent) -> int | None:
-    """What the victim held, by its kill line, else by its row of the table."""
-    known = [
-        part for part in (event.anon_rss_kb, event.file_rss_kb, event.shmem_rss_kb) if part is not None
-    ]
-    if known:
-        return sum(known)
-    return next((row.rss_kb for row in event.top if row.pid == victim_pid(event)), None)
-
-
-def victim_pid(event: LogEvent) -> int | None:
-    """The victim's process: old Linux names a thread of it."""
-    return event.pid if event.process_pid is None else event.process_pid
-
-
-def _memory(event: LogEvent) -> list[Detail]:
-    found: list[Detail] = []
-    held, totals = resident_kb(event), event.totals
-    if held is not None:
-        found.append((_held(event, held), ""))
-    if totals is not None and totals.swap_total_kb:
-        free = totals.swap_free_kb or 0
-        if free * 50 < totals.swap_total_kb:
-            found.append((f"swap was full ({_kb(totals.swap_total_kb)})", ""))
-    if not event.is_asked_for:
-        if held is not None:
-            found += _hog(event, held)
-        found += _asker(event)
-    if event.top:
-        found.append((f"largest then: {', '.join(map(_row, event.top[:LARGEST]))}", ""))
-    return found
-
-
-def _hog(event: LogEvent, held_kb: int) -> list[Detail]:
-    """Who held more, and whether enough of what was full to be the cause."""
-    hog = event.top[0] if event.top else None
-    if hog is None or hog.pid == victim_pid(event) or hog.rss_kb <= HOG_SHARE * held_kb:
-        return []
-    whole = _whole_kb(event)
-    name = f"{safe_text(hog.comm)} ({hog.pid})"
-    if whole is not None and hog.rss_kb >= CAUSE_SHARE * whole:
-        return [(f"it was the victim, not the cause: {name} held {_kb(hog.rss_kb)}", "warn")]
-    return [(f"not the largest: {name} held {_kb(hog.rss_kb)}", "")]
-
-
-def _whole_kb(event: LogEvent) -> int | None:
-    """The size of what was full, as far as the log tells."""
-    if event.totals is None:
-        return None
-    return event.totals.limit_kb if event.kind == "oom_memcg" else event.totals.ram_kb
-
-
-def _asker(event: LogEvent) -> list[Detail]:
-    name, pid = event.invoker_comm, event.invoker_pid
-    is_victim = name == event.comm and pid in (None, event.pid, victim_pid(event))
-    if name is None or is_victim:
-        return []
-    return [(f"asked for memory then: {safe_text(name)}{'' if pid is None else f' ({pid})'}", "")]
-
-
-def _held(event: LogEvent, held_kb: int) -> str:
-    """`held 3.9 GiB of the 4.0 GiB of /user.slice`, `… of the machine's 16 GiB`, `… in /user.slice`."""
-    held, whole = f"held {_kb(held_kb)}", _whole_kb(event)
-    group = event.oom_cgroup or event.cgroup
-    name = safe_text(group) if group else "its cgroup"
-    if event.kind != "oom_memcg":
-        return held if whole is None else f"{held} of the machine's {_kb(whole)}"
-    if whole is None:
-        return f"{held} in {name}" if group else held
-    if held_kb > whole:
-        return f"{held}, shared file pages included; the limit of {name} is {_kb(whole)}"
-    return f"{held} of the {_kb(whole)} of {name}"
-
-
-def _row(row: TaskRow) -> str:
-    return f"{safe_text(row.comm)}{UNBROKEN}({row.pid}){UNBROKEN}{_kb(row.rss_kb)}"
-
-
-def _kb(size_kb: int) -> str:
-    return gib(size_kb * 1024).replace(" ", UNBROKEN)

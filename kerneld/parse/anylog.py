@@ -270,12 +270,8 @@ class AnyLog:
             key = (event.kind, event.pid, event.uptime_s, event.line)
             audited = event.kind in ("seccomp", "other") and "auid=" in event.line
             if audited:
-                key = (
-                    event.kind,
-                    event.pid,
-                    None,
-                    event.line.partition("auid=")[2].partition(" exe=")[0],
-                )
+                who = event.line.partition("auid=")[2].partition(" exe=")[0]
+                key = (event.kind, event.pid, None, who)
             if (event.uptime_s is not None or audited) and key in self._seen:
                 continue
             self._seen.append(key)

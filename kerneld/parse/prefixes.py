@@ -5,71 +5,14 @@ inside (`host kernel: [123.456789] …`).
 """
 
 import re
-from dataclasses import dataclass
 
 from kerneld.model.vocabulary import Trust
 from kerneld.parse import journal, stamps, wrappings
 from kerneld.parse.entry import LEVELS, NOT_LINUX, Entry, facility_number
 from kerneld.parse.kmsg import parse_record
-from kerneld.parse.stamps import Stamp
+from kerneld.parse.layers import Layers
 
 MAX_LAYERS = 10
-
-
-@dataclass(slots=True)
-class _Layers:
-    """The wrappings found so far, as an Entry has them; `is_done`: no further one may follow."""
-
-    shape: str = ""
-    stamp: Stamp | None = None
-    uptime_s: float | None = None
-    level: int | None = None
-    facility: int | None = None
-    caller: str | None = None
-    host: str | None = None
-    identifier: str | None = None
-    identifier_pid: int | None = None
-    trust: Trust = Trust.TEXT
-    escaped: bool = False
-    partial: bool = False
-    is_done: bool = False
-    is_copied: bool = False
-
-    @property
-    def is_outermost(self) -> bool:
-        """Nothing stands before but grep's or a quote's marks: only there is a priority believed.
-
-        Behind a date, in a container's output or in JSON an application may have written it.
-        """
-        return not self.shape and not self.is_copied
-
-    @property
-    def trusted(self) -> Trust:
-        return Trust.KERNEL if self.is_outermost else Trust.TEXT
-
-    def add(self, shape: str, **more: object) -> None:
-        self.shape += shape
-        for name, value in more.items():
-            setattr(self, name, value)
-
-    def entry(self, text: str) -> Entry:
-        if self.trust is Trust.KERNEL and self.identifier is None and not self.escaped:
-            # util-linux's `dmesg -r` printed <3> for a record of facility 1: its <N> is a level only
-            self.trust, self.facility = Trust.TEXT, self.facility or None
-        return Entry(
-            text, self.shape, self.stamp, self.uptime_s, self.level, self.facility, self.caller,
-            self.host, self.identifier, self.identifier_pid, self.trust, self.escaped, self.partial,
-        )  # fmt: skip
-
-    def take(self, entry: Entry) -> None:
-        """All that a record of JSON says; a date that stands before it is kept where it has none."""
-        believed = self.trusted
-        for name in entry.__slots__:
-            value = getattr(entry, name)
-            if name != "text" and value is not None:
-                setattr(self, name, value)
-        if believed is Trust.TEXT:
-            self.trust = believed
 
 
 _SIGNS = re.compile(r"[:|\[]")
@@ -80,7 +23,7 @@ def unwrap(line: str) -> Entry:
     if "\x1b" in line:
         line = wrappings.ANSI.sub("", line)
     line = line.removeprefix("\ufeff").rstrip("\r\n\0")
-    layers = _Layers()
+    layers = Layers()
     rest = line
     for _ in range(MAX_LAYERS):
         after = _next(rest, layers)
@@ -92,7 +35,7 @@ def unwrap(line: str) -> Entry:
     return layers.entry(rest if layers.escaped or layers.partial else rest.rstrip())
 
 
-def _next(rest: str, layers: _Layers) -> str | None:
+def _next(rest: str, layers: Layers) -> str | None:
     """What is left behind the next wrapping; None where there is none more."""
     if layers.identifier == "kernel" or layers.uptime_s is not None:
         return _inside_linux(rest, layers)
@@ -116,7 +59,7 @@ def _next(rest: str, layers: _Layers) -> str | None:
     return _word(rest, layers)
 
 
-def _inside_linux(rest: str, layers: _Layers) -> str | None:
+def _inside_linux(rest: str, layers: Layers) -> str | None:
     """Behind `kernel:` a time since the start or a priority; behind that time a host may follow."""
     if layers.uptime_s is None:
         if (found := wrappings.UPTIME.match(rest)) is not None:
@@ -136,7 +79,7 @@ def _inside_linux(rest: str, layers: _Layers) -> str | None:
     return _daemon(rest, layers)
 
 
-def _daemon(rest: str, layers: _Layers) -> str | None:
+def _daemon(rest: str, layers: Layers) -> str | None:
     """User space that wrote into the Linux log under its own name."""
     found = wrappings.DAEMON.match(rest)
     if found is None:
@@ -144,7 +87,7 @@ def _daemon(rest: str, layers: _Layers) -> str | None:
     return _take_identifier(rest, found, layers)
 
 
-def _bracket(rest: str, layers: _Layers) -> str | None:
+def _bracket(rest: str, layers: Layers) -> str | None:
     if (found := wrappings.UPTIME.match(rest)) is not None:
         return _take_uptime(rest, found, layers)
     if (found := stamps.CTIME.match(rest)) is not None:
@@ -169,7 +112,7 @@ def _bracket(rest: str, layers: _Layers) -> str | None:
     return None
 
 
-def _priority(rest: str, layers: _Layers) -> str | None:
+def _priority(rest: str, layers: Layers) -> str | None:
     if (found := wrappings.RFC5424.match(rest)) is not None:
         return _take_5424(rest, found, layers)
     found = wrappings.PRI.match(rest)
@@ -178,7 +121,7 @@ def _priority(rest: str, layers: _Layers) -> str | None:
     return _take_priority(rest, found, layers)
 
 
-def _digit(rest: str, layers: _Layers) -> str | None:
+def _digit(rest: str, layers: Layers) -> str | None:
     if (found := wrappings.CRI.match(rest)) is not None:
         date = stamps.ISO.match(found["when"])
         stamp = stamps.stamp_of(date.groupdict()) if date else None
@@ -208,7 +151,7 @@ def _digit(rest: str, layers: _Layers) -> str | None:
     return rest[found.end() :].lstrip(" ") if found else None
 
 
-def _blank(rest: str, layers: _Layers) -> str | None:
+def _blank(rest: str, layers: Layers) -> str | None:
     if not layers.shape:
         for pattern in (wrappings.NUMBER, wrappings.LESS_NUMBER):
             if (found := pattern.match(rest)) is not None:
@@ -216,7 +159,7 @@ def _blank(rest: str, layers: _Layers) -> str | None:
     return rest.lstrip() or None if not layers.shape else None
 
 
-def _word(rest: str, layers: _Layers) -> str | None:
+def _word(rest: str, layers: Layers) -> str | None:
     if not _SIGNS.search(rest):
         return None  # each of the following has one: a bare kill line needs no eight looks
     if (found := wrappings.LINUX.match(rest)) is not None:
@@ -245,7 +188,7 @@ def _word(rest: str, layers: _Layers) -> str | None:
     return None
 
 
-def _json(rest: str, layers: _Layers) -> str | None:
+def _json(rest: str, layers: Layers) -> str | None:
     if layers.shape.strip("ci"):
         return None
     entry = journal.of_json(rest)
@@ -256,12 +199,12 @@ def _json(rest: str, layers: _Layers) -> str | None:
     return entry.text
 
 
-def _take_uptime(rest: str, found: re.Match[str], layers: _Layers) -> str:
+def _take_uptime(rest: str, found: re.Match[str], layers: Layers) -> str:
     layers.add("u", uptime_s=float(found["uptime"]), caller=found.groupdict().get("caller"))
     return rest[found.end() :]
 
 
-def _take_priority(rest: str, found: re.Match[str], layers: _Layers) -> str:
+def _take_priority(rest: str, found: re.Match[str], layers: Layers) -> str:
     number = int(found["pri"])
     if number > 191:
         layers.is_done = True
@@ -270,7 +213,7 @@ def _take_priority(rest: str, found: re.Match[str], layers: _Layers) -> str:
     return rest[found.end() :]
 
 
-def _take_5424(rest: str, found: re.Match[str], layers: _Layers) -> str:
+def _take_5424(rest: str, found: re.Match[str], layers: Layers) -> str:
     date = stamps.ISO.match(found["when"])
     name = found["ident"]
     trusted = layers.trusted
@@ -283,7 +226,7 @@ def _take_5424(rest: str, found: re.Match[str], layers: _Layers) -> str:
     return _named(rest[found.end() :], name, pid, layers)
 
 
-def _take_date(rest: str, found: re.Match[str], layers: _Layers) -> str:
+def _take_date(rest: str, found: re.Match[str], layers: Layers) -> str:
     """A date, and who speaks behind it: `host ident[pid]:`, a host alone, or nobody (dmesg)."""
     layers.add("d", stamp=layers.stamp or stamps.stamp_of(found.groupdict()))
     after = rest[found.end() :]
@@ -301,11 +244,11 @@ def _take_date(rest: str, found: re.Match[str], layers: _Layers) -> str:
     return after.lstrip(" ") if after[:1] == " " else after
 
 
-def _take_identifier(rest: str, found: re.Match[str], layers: _Layers) -> str:
+def _take_identifier(rest: str, found: re.Match[str], layers: Layers) -> str:
     return _named(rest[found.end() :], found["ident"], found["ident_pid"], layers)
 
 
-def _named(rest: str, name: str, pid: str | None, layers: _Layers) -> str:
+def _named(rest: str, name: str, pid: str | None, layers: Layers) -> str:
     """Linux has no pid; `kernel[0]` is another system's."""
     is_linux = name == "kernel" and pid is None
     shown = NOT_LINUX if name == "kernel" and pid is not None else name
