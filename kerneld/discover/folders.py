@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from watchdog.events import (
+    DirDeletedEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
@@ -29,7 +30,7 @@ MAX_PENDING = 1024
 MAX_FILES_LISTED = 4096
 FLOOD_EVENTS = 8192
 """inotify's queue of 16,384 is one for all folders: after so many events some may be lost"""
-_EVENTS = [FileClosedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
+_EVENTS = [DirDeletedEvent, FileClosedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(kernel|tmp)[-\w]*\.json")
@@ -74,6 +75,7 @@ class Folders(FileSystemEventHandler):
         self._watches: dict[str, ObservedWatch] = {}
         self._changed: dict[int, deque[str]] = {}
         self._events = 0
+        self._gone: deque[str] = deque(maxlen=MAX_PENDING)
 
     def start(self) -> None:
         self._observer.start()
@@ -120,9 +122,10 @@ class Folders(FileSystemEventHandler):
                 self.add(folder, os.lstat(folder).st_uid)
 
     def _forget_missing(self) -> None:
-        """Folders that went away are watched again when they come back."""
+        """Folders that went away are watched again when they come back, as others under their names."""
+        gone = {self._gone.popleft() for _ in range(len(self._gone))}
         for folder, uid in list(self._owners.items()):
-            if not is_own_folder(folder, uid):
+            if folder in gone or not is_own_folder(folder, uid):
                 del self._owners[folder]
                 watch = self._watches.pop(folder, None)
                 if watch is not None:
@@ -148,6 +151,8 @@ class Folders(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         self._events += 1
+        if event.is_directory and os.fsdecode(event.src_path) in self._owners:
+            self._gone.append(os.fsdecode(event.src_path))
         for path in map(os.fsdecode, (event.src_path, event.dest_path)):
             if not event.is_directory and _NAME.fullmatch(os.path.basename(path)):
                 self._note(path)

@@ -137,6 +137,8 @@ with concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context("fork
 """
 # spawned, forked by a server of its own, forked from the kernel itself
 WORKERS_THAT_CRASH = """
+import time
+time.sleep(0.3)
 import ctypes, multiprocessing, os
 with open({told!r}, "w") as told:
     for how, end, given in (

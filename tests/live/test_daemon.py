@@ -14,6 +14,7 @@ from jupyters import BareKernel
 from rig import PLAIN, Daemon, Restricted, RigError, World, children, is_running, wait_for
 
 from kerneld.model.vocabulary import Category, State
+from kerneld.store import Store
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(240)]
 MOMENTS = 6
@@ -61,21 +62,13 @@ def _listens(pid: int) -> bool:
 
 
 def _watched(daemon: Daemon, pids: set[int]) -> None:
-    """Until the daemon holds a pidfd on each: what it does not watch yet it cannot lose."""
+    """Until the database says that each is tracked: what is not in it yet is lost with the daemon."""
 
-    def held() -> bool:
-        found: set[int] = set()
-        for link in Path(f"/proc/{daemon.pid}/fdinfo").iterdir():
-            try:
-                rows = dict(
-                    row.split(":\t", 1) for row in link.read_text().splitlines() if ":\t" in row
-                )
-            except OSError:
-                continue
-            found.add(int(rows.get("Pid", "-1")))
-        return pids <= found
+    def tracked() -> set[int]:
+        with Store.read(daemon.db) as store:
+            return {life.process.pid for life in store.tracked()}
 
-    wait_for(held, 20, f"pidfds of {pids} held by daemon {daemon.pid}")
+    wait_for(lambda: pids <= tracked(), 20, f"{pids} are tracked by daemon {daemon.pid}")
 
 
 def _ends_of(daemon: Daemon, pid: int) -> list[str]:
@@ -143,8 +136,8 @@ def test_a_second_daemon_leaves_with_75(daemon: Daemon) -> None:
 
 def test_sigterm_ends_it_within_two_seconds_and_leaves_nothing(daemon: Daemon) -> None:
     daemon.start()
+    wait_for(lambda: bool(children(daemon.pid)), 10, "the reader, a process of its own")
     family = children(daemon.pid)
-    assert family, "the reader is a process of its own"
     assert daemon.stop() <= 2
     assert daemon.process is not None
     assert daemon.process.returncode == 0
