@@ -18,6 +18,8 @@ from kerneld.model.facts import (
 from kerneld.model.process import Limit
 from kerneld.model.vocabulary import ExitHow, LimitKind, PeakHow
 
+UNSEEN_S = 1.0
+"""a cgroup's usage is read once a second, and a kernel fills GiBs in one"""
 NEAR_LIMIT_SHARE = 0.9
 """usage of a limit from which memory can't be ruled out: the rule for OOM counters uses the same"""
 
@@ -100,8 +102,11 @@ class Headroom:
 
 
 def near_cgroup_limit(case: Case) -> bool:
+    """By the cgroup's last reading, which is up to UNSEEN_S old, or by the process's last sample."""
+    coming = max(0.0, case.memory.growth_bytes_per_s or 0.0) * UNSEEN_S
+    own = case.memory.last_bytes or 0
     return any(
-        r.usage_bytes >= NEAR_LIMIT_SHARE * r.limit_bytes
+        max(r.usage_bytes, own) + coming >= NEAR_LIMIT_SHARE * r.limit_bytes
         for r in (case.cgroup.before if case.cgroup else ())
         if r.limit_bytes and r.usage_bytes is not None
     )

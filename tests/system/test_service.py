@@ -135,7 +135,7 @@ def traced(sandbox: Machine) -> Iterator[Machine]:
 def test_every_source_speaks_in_its_sandbox(traced: Machine) -> None:
     traced.start()
 
-    wait_for(lambda: len(traced.sources()) == 9, 10, "word of all nine sources")
+    wait_for(lambda: len(traced.sources()) == 9, 30, "word of all nine sources")
     assert {source.name: source.reason for source in traced.sources() if not source.up} == {}
 
 
