@@ -97,7 +97,8 @@ class FakeKernels:
             kernel_id = str(uuid.uuid4())
             self.kernel_ids.add(kernel_id)
             path = f"/nonexistent/kernel-{kernel_id}.json"
-            argv = ["sh", "-c", "read line", "kernel", "-f", path]
+            # sh takes the words behind its script as they are; to kerneld it is ipykernel
+            argv = ["sh", "-c", "read line", "python", "-m", "ipykernel_launcher", "-f", path]
             process = subprocess.Popen(
                 argv, stdin=self._wait_on, stderr=subprocess.DEVNULL, start_new_session=True
             )
