@@ -88,7 +88,7 @@ def test_memory_advice_gives_the_numbers() -> None:
     memory = case.memory.model_copy(update={"peaks": peaks, "growth_bytes_per_s": 1.5 * GIB})
     text = advice(case.model_copy(update={"memory": memory}))[0].text
     assert "It held 3.9 GiB under a limit of 4.0 GiB" in text
-    assert "grew by 1.5 GiB a second" in text
+    assert "In its last 1 s it grew by 1.5 GiB a second" in text
 
 
 def test_a_neighbours_name_and_pid_stay_out_of_the_text() -> None:

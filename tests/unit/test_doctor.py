@@ -10,10 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from kerneld.doctor.check import RUN_AS_ROOT
+from kerneld.doctor.told import told_by_daemon
+from kerneld.model.living import DaemonState, SourceHealth
+from kerneld.model.vocabulary import Mode
 from kerneld.outputs.safe import cells
 
 PLAIN = 20417
@@ -269,3 +274,14 @@ def test_a_stopped_daemon_is_not_said_to_run(own: Patient, daemon: subprocess.Po
 def test_anothers_daemon_is_not_read_and_that_is_said(plain: Patient, folder: Path) -> None:
     theirs = Patient(folder / "theirs", 0)
     assert "Permission denied" in plain.report("--db", str(theirs.database))["unread"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "remedy"), [(Mode.SYSTEM, "AmbientCapabilities=CAP_SYSLOG"), (Mode.USER, RUN_AS_ROOT)]
+)
+def test_a_users_recorder_has_no_unit_to_change(mode: Mode, remedy: str) -> None:
+    deaf = SourceHealth(name="linux-log", up=False, reason="r", remedy="AmbientCapabilities=CAP_SYSLOG")
+    daemon = DaemonState(
+        pid=1, started_at=datetime.now(UTC), version="0", mode=mode, database="d", sources=(deaf,)
+    )
+    assert [check.remedy for check in told_by_daemon(daemon)] == [remedy]

@@ -90,6 +90,23 @@ def test_a_folder_that_comes_back_is_watched_again(folders: Folders, tmp_path: P
         folders.look(UID, [])
 
 
+def test_a_folder_that_was_made_anew_between_two_looks_is_watched(
+    folders: Folders, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runtime"
+    folder.mkdir()
+    folders.look(UID, [str(folder)])
+    folder.rmdir()
+    folder.mkdir()
+    until = time.monotonic() + 5
+    while not folders._gone and time.monotonic() < until:
+        time.sleep(0.01)
+    folders.look(UID, [str(folder)])
+    assert set(folders.changed()) == set()
+    (folder / "kernel-1.json").write_text("{}")
+    assert told(folders, folder / "kernel-1.json")
+
+
 def test_folders_that_come_and_go_never_end_the_discovery(folders: Folders, tmp_path: Path) -> None:
     """A folder that vanished between the look at it and its watch raised in the source's thread."""
     folder = tmp_path / "flapping"

@@ -103,6 +103,13 @@ MEMORY = {
         C.OOM_CGROUP, POSSIBLE,
     ),
     "named, but it left with a code": (death(code=3, log=(oom(),)), C.HARD_EXIT, CERTAIN),
+    "grew to the limit between two readings": (
+        death(
+            signal=9, cgroup=counters(kills=0, oom_rise=0),
+            memory=room().model_copy(update={"growth_bytes_per_s": 2.0 * GIB}),
+        ),
+        C.KILLED, POSSIBLE,
+    ),
     "counters before the line comes": (
         death(signal=9, cgroup=counters(), settled=False), C.OOM_CGROUP, LIKELY,
     ),

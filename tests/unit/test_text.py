@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from incidents import DIED, GIB, MIB, NOW, asked_for, full, hard_exit, incident, segfault
 from rich.cells import cell_len
 
+from kerneld.model.evidence import growth_span_s
 from kerneld.model.incident import Incident, MemoryPart, UserPart
 from kerneld.model.living import LivingState
 from kerneld.model.process import ProcessKey
+from kerneld.model.verdict import Killer
 from kerneld.model.vocabulary import Cause, Confidence, Scope, State
 from kerneld.outputs import json
 from kerneld.outputs.causes import CAUSES, cause_page, causes_table
@@ -117,6 +119,21 @@ def test_what_was_asked_for_is_no_incident() -> None:
 def test_the_headline_is_no_surer_than_the_verdict(confidence: Confidence, said: str) -> None:
     assert what(incident(confidence=confidence)) == said
     assert f"churn/train.ipynb {said}" in story(incident(confidence=confidence), VIEW)
+
+
+def test_a_kernel_that_shot_itself_was_killed_by_nobody_else() -> None:
+    killer = Killer(pid=48213, how="self")
+    told = incident(confidence=Confidence.LIKELY).model_copy(
+        update={"cause": Cause.KILLED_BY_PROCESS, "killer": killer}
+    )
+    assert what(told) == "probably shot itself"
+    by_another = told.model_copy(update={"killer": Killer(pid=7, how="signal-trace")})
+    assert what(by_another) == "probably was killed by another process"
+
+
+def test_growth_is_told_over_the_time_it_was_measured() -> None:
+    assert growth_span_s(((3.2, 1), (0.0, 2))) == 3.2
+    assert growth_span_s(((600.0, 1), (0.0, 2))) == 10
 
 
 def test_a_kill_whose_sender_is_unseen_accuses_nobody() -> None:
