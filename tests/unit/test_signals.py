@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dying import running, until, watch
+from dying import Running, running, until, watch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,6 +97,13 @@ def mounted() -> Iterator[str]:
         subprocess.run(["umount", MOUNT], check=True)
 
 
+def watching(it: Running, pid: int) -> None:
+    order = watch(pid)
+    os.close(order.pidfd)
+    it.source.control(order)
+    until(lambda: pid in it.source._watched)  # type: ignore[attr-defined]
+
+
 def asleep() -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
@@ -105,10 +112,7 @@ def asleep() -> "subprocess.Popen[bytes]":
 def test_the_sender_of_a_signal_is_named(mounted: str) -> None:
     target = asleep()
     with running(SignalSource()) as it:
-        order = watch(target.pid)
-        os.close(order.pidfd)
-        it.source.control(order)
-        until(lambda: target.pid in it.source._watched)  # type: ignore[attr-defined]
+        watching(it, target.pid)
         os.kill(target.pid, signal.SIGTERM)
         sent = it.next()
         target.wait()
@@ -123,10 +127,7 @@ def test_the_sender_of_a_signal_is_named(mounted: str) -> None:
 def test_a_thread_that_sends_is_known_as_its_process(mounted: str) -> None:
     target = asleep()
     with running(SignalSource()) as it:
-        order = watch(target.pid)
-        os.close(order.pidfd)
-        it.source.control(order)
-        until(lambda: target.pid in it.source._watched)  # type: ignore[attr-defined]
+        watching(it, target.pid)
         told = threading.Event()
         thread = threading.Thread(target=lambda: (os.kill(target.pid, signal.SIGKILL), told.wait()))
         thread.start()
