@@ -14,6 +14,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"model", "errors"},
     "parse": {".", "model"},
     "privacy": {"model"},
+    "seen": {"model", "privacy"},
     "proc": {".", "model", "errors", "parse"},
     "rules": {".", "model"},
     "advice": {".", "model"},
@@ -34,9 +35,9 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": {".", "model", "errors", "parse", "proc", "config", "discover", "sources"},
     "demo": {".", "model", "errors", "config", "proc", "store", "live"},
     "outputs": {".", "model"},
-    "query": {"model", "errors", "config", "store"},
+    "query": {"model", "errors", "config", "store", "seen"},
     "notify": {"model", "errors", "config", "store", "outputs"},
-    "web": {".", "model", "errors", "config", "store", "outputs"},
+    "web": {".", "model", "errors", "config", "store", "outputs", "seen"},
     "daemon": {
         ".", "model", "errors", "config", "parse", "privacy", "proc", "rules", "track", "correlate",
         "report", "diagnose", "advise", "discover", "sources", "store", "live", "doctor", "outputs",
@@ -65,7 +66,7 @@ THIRD_PARTY = {
 SQLITE_ROOMS = {"store", "live"}
 
 PURE = {
-    "model", "parse", "privacy", "rules", "advice", "growth", "track", "correlate", "report",
+    "model", "parse", "privacy", "seen", "rules", "advice", "growth", "track", "correlate", "report",
     "diagnose", "advise", "outputs",
 }  # fmt: skip
 IMPURE_MODULES = {"os", "time", "pathlib", "subprocess", "logging", "random", "threading", "socket"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from kerneld.cli.terminal import complain
 from kerneld.errors import StoreError
 from kerneld.model.base import Record
-from kerneld.model.vocabulary import CodePolicy, Mode
+from kerneld.model.vocabulary import Mode
 from kerneld.store import Store
 from kerneld.store.files import is_there
 
@@ -89,21 +89,16 @@ class Eyes(Protocol):
 
 
 def eyes(config_file: Path | None) -> Eyes:
-    """What this reader sees of a record about a user: others' code only with `admin_sees_code`."""
-    from kerneld.privacy import withhold
+    """What this reader sees of a record about a user."""
+    from kerneld.seen import Reader, seen_by
 
-    sees_all = configuration(config_file).privacy.admin_sees_code
-    own_uid = os.getuid()
+    reader = Reader(
+        os.getuid(),
+        is_admin=mode_of_reader() is Mode.SYSTEM,
+        sees_code=configuration(config_file).privacy.admin_sees_code,
+    )
 
     def seen(record: R, uid: int) -> R:
-        if sees_all or uid == own_uid:
-            return record
-        hidden = withhold(record, CodePolicy.HASH)
-        cell, stored = getattr(hidden, "cell", None), getattr(record, "cell", None)
-        if cell is None or stored is None:
-            return hidden
-        # the policy told is the one it was stored under: what is hidden here is still kept
-        kept = cell.model_copy(update={"code_policy": stored.code_policy})
-        return hidden.model_copy(update={"cell": kept})
+        return seen_by(reader, record, owner_uid=uid)
 
     return seen

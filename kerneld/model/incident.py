@@ -150,9 +150,13 @@ class Advice(Record):
 
 
 class TimelineEntry(Record):
+    """about_pid, about_uid: another process that the text names, and whose it is."""
+
     at: Timestamp
     source: str
     text: str
+    about_pid: int | None = None
+    about_uid: int | None = None
 
 
 class Incident(Record):

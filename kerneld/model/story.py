@@ -41,8 +41,16 @@ def _around(case: Case) -> Iterable[TimelineEntry]:
         yield TimelineEntry(at=case.server_end.at, source="server", text=text)
     for sent in case.signals:
         yield TimelineEntry(at=sent.at, source="signal-trace", text=sender_quote(sent).text)
-    for record in (*case.log, *case.neighbours):
+    for record in case.log:
         yield TimelineEntry(at=record.at, source="linux-log", text=record.event.line)
+    for record in case.neighbours:
+        yield TimelineEntry(
+            at=record.at,
+            source="linux-log",
+            text=record.event.line,
+            about_pid=record.event.pid or 0,
+            about_uid=record.event.uid,
+        )
 
 
 def _told(case: Case, fact: SessionFact) -> Iterable[TimelineEntry]:

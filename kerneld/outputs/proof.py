@@ -101,7 +101,7 @@ def _role(part: Bystander) -> str:
 
 def _named(part: Bystander) -> str:
     if part.pid is None:
-        return "another process"
+        return "another user's process"
     owner = part.user or (None if part.uid is None else f"uid {part.uid}")
     return f"{part.comm or '?'} {part.pid}" + (f" ({owner})" if owner else "")
 
