@@ -73,6 +73,11 @@ class Retention(_Section):
     evidence_bytes: int = Field(262_144, ge=4_096, le=16_777_216)
 
 
+class Metrics(_Section):
+    users: bool = False
+    """count incidents by user, too: names leave for whoever reads the metrics"""
+
+
 class Config(_Section):
     """The whole configuration, one section a table of the file."""
 
@@ -83,6 +88,7 @@ class Config(_Section):
     stacks: Stacks = Stacks()
     privacy: Privacy = Privacy()
     retention: Retention = Retention()
+    metrics: Metrics = Metrics()
 
     def code_policy(self, mode: Mode) -> CodePolicy:
         """How much code is stored: as configured, else full for oneself and lines for others."""

@@ -58,12 +58,17 @@ def _lacks_browser() -> str | None:
     return "no browser: `pip install playwright && playwright install chromium`"
 
 
+def _lacks_promtool() -> str | None:
+    return None if shutil.which("promtool") else "no promtool: `apt-get install prometheus`"
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_root": _lacks_root,
     "needs_kmsg": _lacks_kmsg,
     "needs_memcg": _lacks_memcg,
     "needs_systemd": _lacks_systemd,
     "needs_browser": _lacks_browser,
+    "needs_promtool": _lacks_promtool,
 }
 
 

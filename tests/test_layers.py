@@ -32,12 +32,13 @@ ALLOWED: dict[str, set[str]] = {
     "reader": {".", "model", "errors", "parse"},
     "store": {".", "model", "errors"},
     "live": {"model", "errors"},
+    "figures": {"model", "store", "live"},
     "doctor": {".", "model", "errors", "parse", "proc", "config", "discover", "sources"},
     "demo": {".", "model", "errors", "config", "proc", "store", "live"},
     "outputs": {".", "model"},
     "query": {"model", "errors", "config", "store", "seen"},
     "notify": {"model", "errors", "config", "store", "outputs"},
-    "web": {".", "model", "errors", "config", "store", "outputs", "seen"},
+    "web": {".", "model", "errors", "config", "store", "outputs", "seen", "figures"},
     "daemon": {
         ".", "model", "errors", "config", "parse", "privacy", "proc", "rules", "track", "correlate",
         "report", "diagnose", "advise", "discover", "sources", "store", "live", "doctor", "outputs",
@@ -56,11 +57,12 @@ OWNED: dict[str, set[str]] = {
     "demo": {"zmq"},
     "store": {"sqlite_utils"},
     "live": {"sqlite_utils"},
-    "outputs": {"rich"},
+    "outputs": {"rich", "prometheus_client"},
     "cli": {"typer", "click", "rich"},
 }
 THIRD_PARTY = {
     "pydantic", "psutil", "watchdog", "zmq", "sqlite_utils", "typer", "click", "rich", "jupyter_client",
+    "prometheus_client",
 }  # fmt: skip
 # the store needs the standard library's sqlite3 for its exceptions; nobody else opens a database
 SQLITE_ROOMS = {"store", "live"}

@@ -29,6 +29,7 @@ VERBS = {
     "prune": "kerneld.cli.prune",
     "rejudge": "kerneld.cli.rejudge",
     "export": "kerneld.cli.export",
+    "metrics": "kerneld.cli.metrics",
 }
 EXIT_IO = 74
 

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -40,7 +41,8 @@ class Collector:
         self._outlets = {source.name: Outlet(self._facts, source.name) for source in sources}
         self._manager = manager
         self._states: dict[str, SourceState] = {}
-        self.lost = 0
+        self.losses: Counter[str] = Counter()
+        self.lag_s = 0.0
 
     def act(self, effect: Effect) -> None:
         """Hand an effect to every source; each takes what is its own."""
@@ -86,6 +88,7 @@ class Collector:
             if any(isinstance(fact, Stop) for fact in facts):
                 return
             if now >= housekeeping_at:
+                self.lag_s = now - housekeeping_at
                 housekeeping_at = now + HOUSEKEEPING_S
                 self._look_after(owner)
                 housekeeping(owner, self)
@@ -114,7 +117,7 @@ class Collector:
                 level = logging.INFO if fact.up else logging.WARNING
                 log.log(level, "%s: %s", fact.source, "up" if fact.up else fact.reason)
         elif isinstance(fact, SourceLost):
-            self.lost += fact.count or 1
+            self.losses[fact.source] += fact.count or 1
             log.warning("%s: %s", fact.source, fact.reason)
 
     def _look_after(self, owner: Owner) -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -33,7 +33,10 @@ class Sources(Protocol):
     def health(self) -> Sequence[SourceState]: ...
 
     @property
-    def lost(self) -> int: ...
+    def losses(self) -> Mapping[str, int]: ...
+
+    @property
+    def lag_s(self) -> float: ...
 
 
 class Housekeeping:
@@ -96,11 +99,19 @@ class Housekeeping:
             mode=self._mode,
             database=str(self._store.path),
             sources=tuple(
-                SourceHealth(name=s.source, up=s.up, reason=s.reason, remedy=s.remedy)
+                SourceHealth(
+                    name=s.source,
+                    up=s.up,
+                    reason=s.reason,
+                    remedy=s.remedy,
+                    lost=sources.losses.get(s.source, 0),
+                )
                 for s in sources.health()
             ),
-            lost=sources.lost,
+            lost=sum(sources.losses.values()),
             unsaved=owner.unsaved,
+            lag_s=sources.lag_s,
+            verdict_delays=owner.delays.told(),
         )
 
     def _state_of(self, kernel: Kernel, session: Session, now: datetime) -> LivingState:

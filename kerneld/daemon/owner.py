@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from kerneld.advise import advise
 from kerneld.correlate import Correlator
+from kerneld.daemon.delays import Delays
 from kerneld.daemon.identity import end_uuid
 from kerneld.daemon.memory import Memory, at_death, at_settling
 from kerneld.daemon.roll import Roll
@@ -40,10 +41,11 @@ SETTLED_A_TURN = 64
 
 @dataclass(slots=True)
 class _Told:
-    """What was stored of an open case."""
+    """What was stored of an open case. is_watched: it died before the eyes of this daemon."""
 
     incident: Incident | None = None
     committed_at: datetime | None = None
+    is_watched: bool = False
 
 
 @dataclass(slots=True)
@@ -66,6 +68,7 @@ class Owner:
     settle_s: float
     tracker: Tracker = field(init=False)
     correlator: Correlator = field(init=False)
+    delays: Delays = field(default_factory=Delays)
     _told: dict[str, _Told] = field(default_factory=dict)
     _changed: set[str] = field(default_factory=set)
     _roll: Roll = field(init=False)
@@ -126,7 +129,7 @@ class Owner:
             return
         account, delta = at_death(self.rooms.memory, death.life, death.ended.at)
         case_uuid = end_uuid(death.life.process.key, death.scope)
-        self._told[case_uuid] = _Told()
+        self._told[case_uuid] = _Told(is_watched=True)
         self.correlator.open(
             self._numbered(death), uuid=case_uuid, now=time.monotonic(), memory=account, cgroup=delta
         )
@@ -235,7 +238,10 @@ class Owner:
         for incident in stored:
             told = self._told[incident.uuid]
             told.incident = incident
-            told.committed_at = told.committed_at or committed_at
+            if told.committed_at is None:
+                told.committed_at = committed_at
+                if told.is_watched:
+                    self.delays.note((committed_at - incident.died_at).total_seconds())
         return True
 
     def _policy_for(self, case: Case | None) -> CodePolicy:

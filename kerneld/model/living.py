@@ -40,12 +40,26 @@ class LivingState(Record):
 
 
 class SourceHealth(Record):
-    """Whether a source is up; reason and remedy in words, "" while it is."""
+    """Whether a source is up; reason and remedy in words, "" while it is. lost: facts it dropped."""
 
     name: str
     up: bool
     reason: str = ""
     remedy: str = ""
+    lost: int = 0
+
+
+VERDICT_BOUNDS_S = (0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.5, 10.0)
+
+
+class VerdictDelays(Record):
+    """From each observed death to its stored first verdict, since the daemon's start.
+
+    counts: at most each of VERDICT_BOUNDS_S and more than the one before; beyond the last bound, last.
+    """
+
+    counts: tuple[int, ...] = (0,) * (len(VERDICT_BOUNDS_S) + 1)
+    sum_s: float = 0.0
 
 
 class DaemonState(Record):
@@ -60,3 +74,6 @@ class DaemonState(Record):
     lost: int = 0
     unsaved: int = 0
     """ends that wait for the database to take them"""
+    lag_s: float = 0.0
+    """how much later than it was due the owner's last round of housekeeping came: so long facts wait"""
+    verdict_delays: VerdictDelays = VerdictDelays()

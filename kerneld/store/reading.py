@@ -2,6 +2,7 @@
 
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from kerneld.model.base import from_us
 from kerneld.model.case import Case
 from kerneld.model.incident import Incident
 from kerneld.model.living import TrackedLife
+from kerneld.model.vocabulary import Category, Cause
 from kerneld.store import rows
 from kerneld.store.connection import telling
 from kerneld.store.prune import used_bytes
@@ -22,6 +24,14 @@ from kerneld.store.query import DOCUMENT, Query, page_statement, prefix_pattern,
 from kerneld.store.unread import Unread
 
 PAGE = 200
+MOST_USERS = 100
+_BY_USER = f"""
+    SELECT tallies.uid, most.name, tallies.cause, tallies.count FROM tallies JOIN (
+        SELECT uid, (SELECT user_name FROM ends WHERE ends.uid = each.uid
+                     ORDER BY died_at DESC LIMIT 1) AS name
+        FROM tallies AS each GROUP BY uid ORDER BY sum(count) DESC, uid LIMIT {MOST_USERS}
+    ) AS most USING (uid)
+"""
 Row = tuple[Any, ...]
 """as SQLite gives it; the columns' types are the schema's"""
 
@@ -147,6 +157,18 @@ class Reading:
         """How many lives of this kernel id ended already: its restarts."""
         sql = "SELECT count(*) FROM ends WHERE kernel_id = ? AND scope = 'kernel'"
         return int(self._rows(sql, [kernel_id])[0][0])
+
+    def tallies(self) -> dict[Cause, int]:
+        """Settled incidents by cause, as each first settled; what was pruned counts on."""
+        rows = self._rows("SELECT cause, sum(count) FROM tallies GROUP BY cause")
+        return {Cause(cause): count for cause, count in rows}
+
+    def tallies_by_user(self) -> dict[tuple[str, Category], int]:
+        """The same of the MOST_USERS with most, by their last known name (`uid N` without one)."""
+        found: Counter[tuple[str, Category]] = Counter()
+        for uid, name, cause, count in self._rows(_BY_USER):
+            found[name or f"uid {uid}", Cause(cause).category] += count
+        return dict(found)
 
     def heard_at(self) -> datetime | None:
         """When the last daemon was known to be alive."""

@@ -25,6 +25,8 @@ UPSERT = (
     f"ON CONFLICT(uuid) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in COLUMNS[2:])}"
 )
 
+COUNT = "INSERT INTO tallies VALUES (?, ?, 1) ON CONFLICT(uid, cause) DO UPDATE SET count = count + 1"
+
 
 def row_of(incident: Incident, settled_seq: int | None) -> tuple[object, ...]:
     """The scalar columns beside the document: the one place that writes them."""

@@ -10,10 +10,11 @@ from sqlite_utils import Database
 
 from kerneld.model.incident import Incident
 from kerneld.store.connection import connect_damaged, transaction
+from kerneld.store.schema import TALLY
 
 log = logging.getLogger(__name__)
 
-_TABLES = ("ends", "evidence", "tracked", "meta")
+_TABLES = ("ends", "evidence", "tracked", "meta", "tallies")
 
 
 def salvage(damaged: Path, fresh: Database) -> int:
@@ -27,6 +28,8 @@ def salvage(damaged: Path, fresh: Database) -> int:
             with transaction(fresh):
                 for row in _readable(old, table):
                     _take(fresh, table, row)
+    with transaction(fresh):
+        fresh.execute(TALLY)
     return fresh.table("ends").count
 
 

@@ -57,7 +57,25 @@ def _first(db: Database) -> None:
         db.table("ends").create_index(columns)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first,)
+TALLY = """INSERT OR IGNORE INTO tallies SELECT uid, cause, count(*) FROM ends
+    WHERE is_incident = 1 AND settled_seq IS NOT NULL GROUP BY uid, cause"""
+"""what the ends that are there amount to, where nothing was counted yet"""
+
+# Settled incidents, each counted once and never uncounted: what retention deletes must not let a
+# counter of the metrics fall.
+_TALLIES = (
+    """CREATE TABLE tallies (
+        uid INTEGER NOT NULL, cause TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (uid, cause))""",
+    TALLY,
+)
+
+
+def _tallied(db: Database) -> None:
+    for statement in _TALLIES:
+        db.execute(statement)
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _tallied)
 
 
 def version_of(db: Database) -> int:

@@ -165,6 +165,7 @@ class Store(Reading):
         known: dict[str, tuple[int, int | None]] = {}
         stored: list[Incident] = []
         values: list[tuple[object, ...]] = []
+        counted: list[tuple[int, str]] = []
         for incident, _ in items:
             place = (
                 known.get(incident.uuid)
@@ -177,10 +178,13 @@ class Store(Reading):
             if seq is None and incident.state is State.SETTLED:
                 last_seq += 1
                 seq = last_seq
+                if incident.is_incident:
+                    counted.append((incident.user.uid, incident.cause.value))
             known[incident.uuid] = (number, seq)
             stored.append(incident.model_copy(update={"id": number}))
             values.append(rows.row_of(stored[-1], seq))
         self._db.conn.executemany(rows.UPSERT, values)
+        self._db.conn.executemany(rows.COUNT, counted)
         self._set_meta("settled_seq", last_seq)
         self._keep_evidence(items)
         return stored

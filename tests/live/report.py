@@ -37,6 +37,8 @@ class Report:
     failed: dict[str, Exception]
     daemons: dict[str, Daemon]
     ends: dict[str, list[Incident]]
+    metrics: dict[str, str]
+    """what `kerneld metrics` printed while the daemon ran"""
     log: LogWitness
 
     def of(self, scenario: str) -> list[Life]:
@@ -70,6 +72,11 @@ def _settled(daemon: Daemon) -> set[int]:
     return {end.process.pid for end in daemon.ends() if end.state is State.SETTLED}
 
 
+def _metrics(daemon: Daemon) -> str:
+    argv = [sys.executable, "-m", "kerneld", "metrics", "--db", str(daemon.db)]
+    return daemon.person.run(argv).stdout
+
+
 def _play(stage: Stage) -> tuple[dict[str, list[Life]], dict[str, Exception]]:
     lives: dict[str, list[Life]] = {}
     failed: dict[str, Exception] = {}
@@ -99,9 +106,10 @@ def record(world: World, log: LogWitness, rounds: int) -> Report:
             for role, daemon in daemons.items():
                 _await_settled(role, daemon, _visible(role, lives))
             ends = {role: daemon.ends() for role, daemon in daemons.items()}
+            metrics = {role: _metrics(daemon) for role, daemon in daemons.items()}
             for daemon in daemons.values():
                 daemon.stop()
-        return Report(stage, lives, failed, daemons, ends, log)
+        return Report(stage, lives, failed, daemons, ends, metrics, log)
     finally:
         for daemon in daemons.values():
             if daemon.process and daemon.process.poll() is None:

@@ -113,7 +113,10 @@ def test_a_second_daemon_is_still_refused(store: Store, path: Path) -> None:
 
 
 class _Healthy:
-    lost = 0
+    lag_s = 0.0
+
+    def __init__(self) -> None:
+        self.losses: dict[str, int] = {}
 
     def health(self) -> list[SourceState]:
         return []
