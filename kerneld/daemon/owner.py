@@ -13,6 +13,7 @@ from kerneld.advise import advise
 from kerneld.correlate import Correlator
 from kerneld.daemon.delays import Delays
 from kerneld.daemon.identity import end_uuid
+from kerneld.daemon.loops import loop_of
 from kerneld.daemon.memory import Memory, at_death, at_settling
 from kerneld.daemon.roll import Roll
 from kerneld.diagnose import diagnose, is_final
@@ -216,7 +217,8 @@ class Owner:
             recorded_at=told.committed_at or now,
             settled_at=now if state is State.SETTLED else None,
         )
-        incident = incident.model_copy(update={"advice": advise(case, judgement)})
+        more = {"advice": advise(case, judgement), "loop": loop_of(self.rooms.store, incident)}
+        incident = incident.model_copy(update=more)
         return case, judgement, incident
 
     def _save(self, saves: list[tuple[Incident, Case | None]]) -> bool:

@@ -135,6 +135,11 @@ class HostState(Record):
 
 
 class LoopPart(Record):
+    """Deaths of one kernel id in quick succession. id: the first one's uuid, which has no loop itself.
+
+    count: which of them this is, from 2 on.
+    """
+
     id: str
     count: int
 
@@ -204,6 +209,11 @@ class Incident(Record):
     alternatives: tuple[Alternative, ...] = ()
     timeline: tuple[TimelineEntry, ...] = ()
     evidence_dropped: str | None = None
+
+    @property
+    def loop_id(self) -> str:
+        """What the deaths of one loop have in common, its first one included."""
+        return self.loop.id if self.loop else self.uuid
 
     @property
     def is_incident(self) -> bool:

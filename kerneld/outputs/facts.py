@@ -108,7 +108,8 @@ def _restarts(incident: Incident) -> str:
     lives = f"it had lived {restarts} times before" if restarts > 1 else ""
     if incident.loop is None:
         return lives or ("it had lived once before" if restarts else "")
-    return f"death {incident.loop.count} of this kernel in quick succession"
+    first = incident.loop.id[:8]
+    return f"death {incident.loop.count} of this kernel in quick succession; the first: {first}"
 
 
 def _host(incident: Incident) -> Iterable[str]:

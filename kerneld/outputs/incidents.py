@@ -45,7 +45,7 @@ def followed_line(incident: Incident, view: View) -> str:
 
 
 def _row(incident: Incident, view: View) -> list[Cell]:
-    loop = f" ×{incident.loop.count}" if incident.loop and incident.loop.count > 1 else ""
+    loop = f" ×{incident.loop.count}" if incident.loop else ""
     cell = incident.cell
     place = "" if cell is None or cell.execution_count is None else f"[{cell.execution_count}]"
     if cell and cell.line is not None:
@@ -110,11 +110,10 @@ def _newest_of_loops(incidents: Sequence[Incident]) -> list[Incident]:
     """One incident of each loop, the one that died last; the order stays."""
     newest: dict[str, Incident] = {}
     for incident in incidents:
-        if incident.loop:
-            known = newest.get(incident.loop.id)
-            if known is None or incident.died_at >= known.died_at:
-                newest[incident.loop.id] = incident
-    return [i for i in incidents if i.loop is None or newest[i.loop.id] is i]
+        known = newest.get(incident.loop_id)
+        if known is None or incident.died_at >= known.died_at:
+            newest[incident.loop_id] = incident
+    return [incident for incident in incidents if newest[incident.loop_id] is incident]
 
 
 def _notes(incidents: Sequence[Incident], view: View) -> list[str]:
@@ -123,7 +122,7 @@ def _notes(incidents: Sequence[Incident], view: View) -> list[str]:
         notes.append("? possible, not proven")
     if any(incident.state is State.PROVISIONAL for incident in incidents):
         notes.append("… not settled yet")
-    if any(incident.loop and incident.loop.count > 1 for incident in incidents):
+    if any(incident.loop for incident in incidents):
         notes.append("×n deaths in a row")
     return wrap(" · ".join(notes), view.width) if notes else []
 

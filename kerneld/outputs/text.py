@@ -9,7 +9,8 @@ def one_line(incident: Incident) -> str:
     """`churn/train.ipynb of alice ran out of memory (oom-cgroup, certain): kerneld show 43`."""
     number = "" if incident.id is None else f": kerneld show {incident.id}"
     proof = f"{incident.cause.value}, {incident.confidence.value}"
-    return f"{who(incident)} of {user_name(incident)} {what(incident)} ({proof}){number}"
+    times = f", death {incident.loop.count} in a row" if incident.loop else ""
+    return f"{who(incident)} of {user_name(incident)} {what(incident)} ({proof}{times}){number}"
 
 
 def user_name(incident: Incident) -> str:

@@ -5,14 +5,14 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database
 
 from kerneld.errors import NothingFound, StoreError, UsageError
-from kerneld.model.base import from_us
+from kerneld.model.base import from_us, to_us
 from kerneld.model.case import Case
 from kerneld.model.incident import Incident
 from kerneld.model.living import TrackedLife
@@ -169,6 +169,22 @@ class Reading:
         for uid, name, cause, count in self._rows(_BY_USER):
             found[name or f"uid {uid}", Cause(cause).category] += count
         return dict(found)
+
+    def death_before(self, incident: Incident, *, within: timedelta) -> Incident | None:
+        """The last incident before this one that ended a life of the same kernel of the same user.
+
+        The user has to be the same: the id is a file's name, and anybody can name a file.
+        """
+        if incident.kernel is None:
+            return None
+        times = map(to_us, (incident.died_at - within, incident.died_at))
+        found = self._rows(
+            f"SELECT {DOCUMENT}, id FROM ends WHERE kernel_id = ? AND died_at >= ? AND died_at <= ? "
+            "AND +uid = ? AND scope = 'kernel' AND +is_incident = 1 AND uuid != ? "
+            "ORDER BY died_at DESC LIMIT 1",
+            [incident.kernel.id, *times, incident.user.uid, incident.uuid],
+        )
+        return next(self._incidents(found), None)
 
     def heard_at(self) -> datetime | None:
         """When the last daemon was known to be alive."""

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from cells import SHM_BYTES
+from deaths import STARTS_BEFORE_GIVING_UP
 from report import NEEDED, SEEING, Report, each_role, story
 from rig import OTHER, PLAIN
 from scenarios import SCENARIOS
@@ -69,6 +70,17 @@ def test_names_the_cause(
         assert end.is_incident
         assert (end.exit.signal, end.exit.code) == (number, code), story(end)
         assert end.state is State.SETTLED
+
+
+@each_role
+def test_deaths_of_one_kernel_in_quick_succession_are_a_loop(report: Report, role: str) -> None:
+    """The server starts what dies at once anew, every 3 s, until it gives up."""
+    ends = [report.end(role, life) for life in report.of("broken-start")]
+    first, *rest = sorted(ends, key=lambda end: end.died_at)
+    assert len(ends) == STARTS_BEFORE_GIVING_UP
+    assert first.loop is None
+    assert [end.loop and end.loop.count for end in rest] == [2, 3, 4, 5, 6]
+    assert {end.loop and end.loop.id for end in rest} == {first.uuid}
 
 
 @each_role

@@ -1,15 +1,22 @@
 """Deaths through the owner into a real store: each end once, in its role, under its policy."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from owner_rig import LATER, desk, ended, kernel_seen
-from store_rig import a_process
+from store_rig import NOW, a_process
 
 from kerneld.daemon.absence import deaths_unseen
+from kerneld.daemon.loops import SUCCESSION
+from kerneld.model.incident import Incident, LoopPart
 from kerneld.model.vocabulary import Scope
+from kerneld.store import Store
 
 SERVER, KERNEL = 4_194_305, 4_194_306
 """pids that Linux never gives"""
+FILE = "/run/user/1000/jupyter/kernel-0b4e4c39-4a5e-4ac1-9e0e-0e1f4cbd1c3a.json"
 
 
 def test_a_process_in_both_roles_has_an_end_in_each(tmp_path: Path) -> None:
@@ -33,3 +40,42 @@ def test_an_end_has_one_uuid_whether_it_was_seen_or_found_later(tmp_path: Path) 
         cases = deaths_unseen(lives, (), host=at.owner.host, heard_at=None)
     assert {case.uuid for case in cases} == seen
     assert {case.process.key for case in cases} == {a_process(SERVER).key, a_process(KERNEL).key}
+
+
+def deaths(path: Path, pids: Iterable[int], gap: timedelta, **more: int) -> list[Incident]:
+    """Lives of one kernel id, a daemon each, that die one after the other and settle."""
+    for turn, pid in enumerate(pids):
+        at = NOW + turn * gap
+        with desk(path) as daemon:
+            seen = replace(kernel_seen(pid), connection_file=FILE)
+            daemon.owner.feed([seen, ended(pid, at=at, **more)])
+            daemon.owner.settle(LATER)
+    with Store.read(path) as store:
+        return list(store.ends())
+
+
+def test_deaths_of_one_kernel_in_quick_succession_are_a_loop(tmp_path: Path) -> None:
+    """Each life under a daemon of its own: a restart of kerneld does not end a loop."""
+    pids = range(KERNEL, KERNEL + 4)
+    first, *rest = deaths(tmp_path / "kerneld" / "k.db", pids, SUCCESSION)
+    assert first.loop is None
+    assert [end.loop for end in rest] == [LoopPart(id=first.uuid, count=n) for n in (2, 3, 4)]
+    assert {end.loop_id for end in (first, *rest)} == {first.uuid}
+
+
+def test_deaths_that_are_far_apart_are_no_loop(tmp_path: Path) -> None:
+    apart = SUCCESSION + timedelta(seconds=1)
+    ends = deaths(tmp_path / "kerneld" / "k.db", (KERNEL, KERNEL + 1), apart)
+    assert [end.loop for end in ends] == [None, None]
+
+
+def test_another_users_kernel_of_the_same_name_is_no_part_of_a_loop(tmp_path: Path) -> None:
+    """The id is the name of a file, which anybody can give."""
+    path, second = tmp_path / "kerneld" / "k.db", KERNEL + 1
+    deaths(path, (KERNEL,), timedelta(0))
+    stranger = a_process(second).model_copy(update={"uid": 1001})
+    with desk(path) as at:
+        seen = replace(kernel_seen(second, process=stranger), connection_file=FILE)
+        at.owner.feed([seen, ended(second)])
+        at.owner.settle(LATER)
+        assert [end.loop for end in at.store.ends()] == [None, None]

@@ -10,7 +10,7 @@ from incidents import DIED, GIB, MIB, NOW, asked_for, full, hard_exit, incident,
 from rich.cells import cell_len
 
 from kerneld.model.evidence import growth_span_s
-from kerneld.model.incident import Incident, MemoryPart, UserPart
+from kerneld.model.incident import Incident, LoopPart, MemoryPart, UserPart
 from kerneld.model.living import LivingState
 from kerneld.model.process import ProcessKey
 from kerneld.model.verdict import Killer
@@ -92,7 +92,16 @@ def test_the_list_is_a_table_with_a_sentence() -> None:
 
 
 def test_deaths_of_one_loop_are_one_row_the_newest() -> None:
-    deaths = [segfault(number, died_at=DIED + timedelta(seconds=number)) for number in (1, 2, 3)]
+    first = segfault(1, died_at=DIED, loop=None)
+    later = [
+        segfault(
+            number,
+            died_at=DIED + timedelta(seconds=number),
+            loop=LoopPart(id=first.uuid, count=number),
+        )
+        for number in (2, 3)
+    ]
+    deaths = [first, *later]
     told = incidents_table(deaths, VIEW)
     assert [row.split()[0] for row in told.splitlines()[1:2]] == ["3"]
     assert "3 incidents since today." in told
