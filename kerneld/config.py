@@ -108,6 +108,10 @@ class Paths:
     runtime_dir: Path
 
 
+QUERY_SOCKET = Path("/run/kerneld-query.sock")
+"""where the service answers users; not in its runtime folder, which goes when it stops"""
+
+
 def default_mode(*, watches_everybody: bool) -> Mode:
     """System for root and for a service user that may read everybody's files; else user."""
     return Mode.SYSTEM if watches_everybody else Mode.USER

@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": {".", "model", "errors", "parse", "proc", "config", "discover", "sources"},
     "demo": {".", "model", "errors", "config", "proc", "store", "live"},
     "outputs": {".", "model"},
-    "query": {"model", "errors", "config", "store", "seen"},
+    "query": {".", "model", "errors", "config", "store", "live", "seen"},
     "notify": {"model", "errors", "config", "store", "outputs"},
     "web": {".", "model", "errors", "config", "store", "outputs", "seen", "figures"},
     "daemon": {

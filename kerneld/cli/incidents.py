@@ -28,11 +28,13 @@ from kerneld.cli.asking import (
 from kerneld.cli.options import AsJson, Configuration, Database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import NoReturn
 
     from kerneld.cli.reading import Eyes
+    from kerneld.cli.told import Told
     from kerneld.model.incident import Incident
-    from kerneld.store import Query, Store
+    from kerneld.store import Query
 
 PAGE = 50
 LARGEST_NUMBER = 1_000_000_000
@@ -105,39 +107,47 @@ def _answer(
 ) -> None:
     from itertools import chain
 
-    from kerneld.cli.reading import eyes, reading
+    from kerneld.cli.reading import asking, eyes
     from kerneld.cli.terminal import say
     from kerneld.errors import NothingFound
     from kerneld.outputs import csv
 
     # a table shows no code: it needs no configuration to know what this reader may see
     seen = eyes(config_file) if form != "text" or config_file else None
-    with reading(db) as store:
-        cursor = store.cursor()
+    with asking(db) as told:
+        settled = told.following() if follow else None
         is_bounded = query.limit is not None or query.reverse
-        found = iter(store.find(query) if is_bounded else store.each(query))
+        found = iter(told.find(query) if is_bounded else told.each(query))
         first = next(found, None)
         if form == "csv" and (first or follow):
             say(csv.header())
         if first or form == "json":
             say(_told(chain([first] if first else [], found), form, seen))
-        if not first and not follow:
+        if settled is not None:
+            _follow(told, query, form, seen, settled=settled)
+        if not first:
             raise NothingFound("no incident fits; --all counts ends that were asked for, too")
-        if follow:
-            _follow(store, query, form, seen, cursor=cursor)
 
 
-def _follow(store: "Store", query: "Query", form: Form, seen: "Eyes | None", *, cursor: int) -> None:
-    """For ever: what settles after the cursor and fits, a line each."""
+def _follow(
+    told: "Told",
+    query: "Query",
+    form: Form,
+    seen: "Eyes | None",
+    *,
+    settled: "Callable[[], list[Incident]]",
+) -> "NoReturn":
+    """For ever: what settles from now on and fits, a line each."""
     from kerneld.cli.reading import tell_unread
     from kerneld.cli.terminal import say, view
     from kerneld.outputs.incidents import followed_line
 
     gc.enable()
     while True:
-        settled, cursor = store.changed_since(cursor)
-        tell_unread(store)
-        for incident in _that_fit(store, query, settled):
+        fresh = settled()
+        for place in told.places:
+            tell_unread(place)
+        for incident in _that_fit(told, query, fresh):
             if form == "text":
                 say(followed_line(incident, view()))
             else:
@@ -161,7 +171,7 @@ def _told(found: "Iterable[Incident]", form: Form, seen: "Eyes | None") -> "Iter
         yield from map(json.line if form == "jsonl" else csv.line, shown)
 
 
-def _that_fit(store: "Store", query: "Query", settled: "list[Incident]") -> "list[Incident]":
+def _that_fit(told: "Told", query: "Query", settled: "list[Incident]") -> "list[Incident]":
     """Those of the newly settled that the query asks for; the store alone knows what fits."""
     if not settled:
         return []
@@ -172,5 +182,5 @@ def _that_fit(store: "Store", query: "Query", settled: "list[Incident]") -> "lis
         until=min(last + timedelta(microseconds=1), query.until or datetime.max.replace(tzinfo=UTC)),
         limit=None,
     )
-    fitting = {incident.uuid for incident in store.find(window)}
+    fitting = {incident.uuid for incident in told.find(window)}
     return [incident for incident in settled if incident.uuid in fitting]

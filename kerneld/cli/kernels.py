@@ -53,24 +53,23 @@ def command(
 
 
 def _told(db: Path | None, *, as_json: bool) -> str:
-    from kerneld.cli.reading import places
+    from kerneld.cli.reading import living
     from kerneld.cli.terminal import say, view
     from kerneld.errors import NothingFound
-    from kerneld.live import read_living
     from kerneld.outputs import json
     from kerneld.outputs.kernels import kernels_table
     from kerneld.outputs.units import when
 
     eye = view()
-    living = read_living(places(db).live)
-    runs = living.is_running(eye.now)
-    if runs and living.states:
-        return "".join(json.array(living.states)) if as_json else kernels_table(living.states, eye)
+    heard = living(db)
+    runs = heard.is_running(eye.now)
+    if runs and heard.states:
+        return "".join(json.array(heard.states)) if as_json else kernels_table(heard.states, eye)
     if as_json:
         say("[]\n")
     if runs:
         raise NothingFound("no kernel lives")
-    last = f"; one was last heard {when(living.at, eye)}" if living.at else ""
+    last = f"; one was last heard {when(heard.at, eye)}" if heard.at else ""
     raise NothingFound(f"no recorder runs{last}: start it with `kerneld run`")
 
 

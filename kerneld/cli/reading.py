@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -14,7 +14,10 @@ from kerneld.store import Store
 from kerneld.store.files import is_there
 
 if TYPE_CHECKING:
+    from kerneld.cli.told import Place, Told
     from kerneld.config import Config, Paths
+    from kerneld.live import Living
+    from kerneld.query.client import Service
 
 R = TypeVar("R", bound=Record)
 
@@ -53,8 +56,38 @@ def _way_out() -> str:
     from kerneld.config import paths
 
     if mode_of_reader() is Mode.USER and paths(Mode.SYSTEM, os.environ, Path("/")).live.exists():
-        return "this machine's service records your kernels: ask an admin for `sudo kerneld incidents`"
+        return (
+            "this machine's service records your kernels, and tells you of them where an admin has "
+            "enabled kerneld-query.socket; of that `incidents`, `show` and `kernels` know"
+        )
     return "start the recorder with `kerneld run`, or name a database with --db"
+
+
+def service_of(database: Path | None) -> "Service | None":
+    """What answers a plain user for the machine's database; None where that can be read itself."""
+    from kerneld.config import QUERY_SOCKET
+
+    if database is not None or mode_of_reader() is not Mode.USER or not QUERY_SOCKET.exists():
+        return None
+    from kerneld.query.client import Service
+
+    return Service(QUERY_SOCKET)
+
+
+@contextmanager
+def asking(database: Path | None) -> Iterator["Told"]:
+    """Every place that holds incidents of this reader's: a database, the service, or both."""
+    from kerneld.cli.told import Told
+
+    service = service_of(database)
+    with ExitStack() as opened:
+        own = service is None or is_there(places().database)
+        stores = [opened.enter_context(reading(database))] if own else []
+        try:
+            yield Told([*stores, *([service] if service else [])])
+        finally:
+            if service is not None:
+                tell_unread(service)
 
 
 @contextmanager
@@ -67,6 +100,20 @@ def reading(database: Path | None) -> Iterator[Store]:
             tell_unread(store)
 
 
+def living(database: Path | None) -> "Living":
+    """The kernels of this reader that live, as the recorders last wrote, each once."""
+    from kerneld.live import Living, read_living
+
+    own, service = read_living(places(database).live), service_of(database)
+    if service is None:
+        return own
+    told = service.living()
+    known = {state.key for state in told.states}
+    states = (*told.states, *(state for state in own.states if state.key not in known))
+    at = max((each.at for each in (told, own) if each.at), default=None)
+    return Living(states, at, told.daemon or own.daemon)
+
+
 @contextmanager
 def writing(database: Path | None) -> Iterator[Store]:
     """The same, open to write beside a daemon."""
@@ -77,11 +124,11 @@ def writing(database: Path | None) -> Iterator[Store]:
             tell_unread(store)
 
 
-def tell_unread(store: Store) -> None:
+def tell_unread(place: "Place") -> None:
     """One line on stderr for rows that hold nothing readable."""
-    line = store.unread.line()
+    line = place.unread.line()
     if line:
-        complain(f"{store.path}: {line}")
+        complain(f"{place.path}: {line}")
 
 
 class Eyes(Protocol):

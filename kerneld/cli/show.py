@@ -26,15 +26,15 @@ def command(
       kerneld show latest
       kerneld show 43 --json
     """
-    from kerneld.cli.reading import eyes, reading
+    from kerneld.cli.reading import asking, eyes
     from kerneld.cli.terminal import say, view
     from kerneld.errors import NothingFound
     from kerneld.outputs import json
     from kerneld.outputs.story import story
 
-    with reading(db) as store:
+    with asking(db) as told:
         try:
-            incident = store.get(ref)
+            incident = told.get(ref)
         except NothingFound:
             if as_json:
                 say("[]\n")

@@ -134,14 +134,20 @@ class Reading:
         with telling(self.path):
             return self._meta("settled_seq") or 0
 
-    def changed_since(self, cursor: int, *, limit: int = 500) -> tuple[list[Incident], int]:
-        """Ends settled after the cursor, in the order of settling, and the cursor after them."""
+    def changed_since(
+        self, cursor: int, *, limit: int = 500, uid: int | None = None
+    ) -> tuple[list[Incident], int]:
+        """Ends settled after the cursor, in the order of settling, and the cursor after them.
+
+        uid: the asker's own only; the cursor passes others' all the same.
+        """
         found = self._rows(
-            f"SELECT {DOCUMENT}, id, settled_seq FROM ends WHERE settled_seq > ? "
-            "ORDER BY settled_seq LIMIT ?",
-            [cursor, limit],
+            f"SELECT CASE WHEN ?1 IS NULL OR uid = ?1 THEN {DOCUMENT} END, id, settled_seq FROM ends "
+            "WHERE settled_seq > ?2 ORDER BY settled_seq LIMIT ?3",
+            [uid, cursor, limit],
         )
-        return list(self._incidents(found)), found[-1][2] if found else cursor
+        own = [row for row in found if row[0] is not None]
+        return list(self._incidents(own)), found[-1][2] if found else cursor
 
     def tracked(self) -> list[TrackedLife]:
         found: list[TrackedLife] = []

@@ -34,7 +34,8 @@ def for_pid_1(tree: Path) -> None:
     wants = system / "sysinit.target.wants"
     for folder in (wants, user):
         folder.mkdir(parents=True)
-    _install(UNITS / "kerneld.service", system)
+    for unit in ("kerneld.service", "kerneld-query.socket", "kerneld-query.service"):
+        _install(UNITS / unit, system)
     _install(UNITS / "user/kerneld.service", user)
     # ReadKMsg: journald would copy the host's log
     (tree / "etc/systemd/journald.conf").write_text("[Journal]\nStorage=volatile\nReadKMsg=no\n")

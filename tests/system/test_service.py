@@ -1,8 +1,10 @@
 """The units under a real systemd: started, hung, killed, stopped, and all that their sandbox allows."""
 
+import json
 import os
 import signal
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -189,6 +191,42 @@ def test_the_zombies_of_others_show_their_true_status(sandbox: Machine) -> None:
         notebook.begin("import os\nos._exit(0)")
         end = end_of(sandbox, notebook)
     assert (end.exit.code, end.exit.how) == (0, ExitHow.PROCFS)
+
+
+# ---------------------------------------------------------------- what users may ask
+
+
+def told_to(machine: Machine, uid: int, *words: str) -> "subprocess.CompletedProcess[str]":
+    """`kerneld` as a plain user of the machine types it."""
+    command = machine.command(sys.executable, "-m", "kerneld", *words, uid=uid, environ=("HOME=/",))
+    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+
+def test_a_plain_user_is_told_of_the_own_kernels_and_nobody_elses(machine: Machine) -> None:
+    """By the socket's unit and a process without any right, also after the recorder was killed."""
+    machine.drop_in("Restart=no")
+    machine.start()
+    machine.systemctl("start", "kerneld-query.socket")
+    with Notebook(machine) as notebook:
+        watched(machine, notebook)
+        living = told_to(machine, ANA, "kernels", "--json")
+        assert [each["key"]["pid"] for each in json.loads(living.stdout)] == [notebook.pid]
+        assert json.loads(told_to(machine, ANA + 1, "kernels", "--json").stdout) == []
+        notebook.begin(SEGFAULT)
+        notebook.reap()
+        end = end_of(machine, notebook)
+    told = status(machine, int(machine.show("MainPID", "kerneld-query.service")))
+    assert {told[name] for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {f"{0:016x}"}
+    machine.signal(signal.SIGKILL)
+    wait_for(lambda: machine.show("ActiveState") == "failed", 10, "the recorder is gone")
+    assert machine.path("/var/lib/kerneld/kerneld.db-wal").stat().st_size, "its log was left"
+    machine.systemctl("stop", "kerneld-query.service")
+    listed = told_to(machine, ANA, "incidents", "--json")
+    assert ([each["uuid"] for each in json.loads(listed.stdout)], listed.stderr) == ([end.uuid], "")
+    assert f"{end.process.pid}" in told_to(machine, ANA, "show", str(end.id)).stdout
+    for words in (("incidents", "--all"), ("show", end.uuid), ("show", "latest")):
+        others = told_to(machine, ANA + 1, *words)
+        assert (others.returncode, others.stdout) == (1, ""), words
 
 
 # ---------------------------------------------------------------- how it lives and ends
