@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
+from kerneld.model.bystanders import bystanders
 from kerneld.model.case import Case
 from kerneld.model.evidence import best_peak, exit_of, fault_object, tightest_limit
-from kerneld.model.facts import Blind, LogRecord
+from kerneld.model.facts import Blind
 from kerneld.model.guilt import growth_of, guilty_sentence, last_stack, line_in_cell
 from kerneld.model.incident import (
-    Bystander,
     CellPart,
     ContainerPart,
     ExitPart,
@@ -28,7 +28,6 @@ from kerneld.model.vocabulary import Category, Cause, PeakHow, Scope, State
 FAULT_KINDS = (
     "segfault", "gpf", "invalid_opcode", "int3", "divide_error", "bus_error", "seccomp", "mce",
 )  # fmt: skip
-BYSTANDERS = 10
 
 
 def _caused_by(case: Case, cause: Cause) -> str | None:
@@ -84,7 +83,7 @@ def build_incident(
         stack=last_stack(case),
         fault=_fault(case),
         killer=verdict.killer,
-        bystanders=_bystanders(case),
+        bystanders=bystanders(case, verdict.cause),
         host_state=_host_state(case),
         kernels=case.kernels,
         summary=_summary(case, judgement),
@@ -233,34 +232,11 @@ def _fault(case: Case) -> FaultPart | None:
 
 
 def _host_state(case: Case) -> HostState | None:
-    shm = case.memory.shm
-    return None if shm is None else HostState(shm_free_bytes=shm.free_bytes)
-
-
-def _bystanders(case: Case) -> tuple[Bystander, ...]:
-    """The largest processes at death, as the OOM report's table has them."""
-    record = next((r for r in (*case.log, *case.neighbours) if r.event.is_oom and r.event.top), None)
-    if record is None:
-        return ()
-    rows = sorted(record.event.top, key=lambda row: row.rss_kb, reverse=True)[:BYSTANDERS]
-    return tuple(
-        Bystander(
-            pid=row.pid,
-            comm=row.comm,
-            uid=row.uid,
-            rss_bytes=row.rss_kb * 1024,
-            role=_role(record, row.pid, comm=row.comm, largest=row is rows[0]),
-        )
-        for row in rows
+    memory, shm = case.memory, case.memory.shm
+    state = HostState(
+        psi_memory=memory.psi_memory,
+        swap_free_bytes=memory.host_swap_free_bytes,
+        shm_free_bytes=shm.free_bytes if shm else None,
+        disk_free_bytes=case.disk_free_bytes,
     )
-
-
-def _role(record: LogRecord, pid: int, *, comm: str, largest: bool) -> str:
-    """trigger: its allocation met the limit; the report gives its name only, so it must be the one."""
-    event = record.event
-    if pid == event.pid:
-        return "victim"
-    if largest:
-        return "hog"
-    named = [row for row in event.top if row.comm == event.invoker_comm]
-    return "trigger" if len(named) == 1 and comm == event.invoker_comm else "other"
+    return None if state == HostState() else state

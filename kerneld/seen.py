@@ -8,13 +8,15 @@ from typing import TypeVar
 
 from kerneld.model.base import Record
 from kerneld.model.case import Case
-from kerneld.model.facts import LogRecord, TaskRow
+from kerneld.model.facts import LogRecord, ProcessSize, Surroundings, TaskRow
 from kerneld.model.incident import Bystander, Incident, TimelineEntry
 from kerneld.model.vocabulary import CodePolicy
 from kerneld.privacy import withhold
 
 R = TypeVar("R", bound=Record)
 OTHERS = "another user's process"
+NOBODY = -1
+"""no user has it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ def _without_others(uid: int, record: R) -> R:
     if isinstance(record, Case):
         log = tuple(_report(uid, one) for one in record.log)
         own = tuple(_report(uid, one) for one in record.neighbours if one.event.uid == uid)
-        return record.model_copy(update={"log": log, "neighbours": own})
+        looks = tuple(_look(uid, one) for one in record.surroundings)
+        return record.model_copy(update={"log": log, "neighbours": own, "surroundings": looks})
     return record
 
 
@@ -70,10 +73,22 @@ def _entry(uid: int, entry: TimelineEntry) -> TimelineEntry:
 
 
 def _report(uid: int, record: LogRecord) -> LogRecord:
-    """An OOM report's rows of others keep their sizes; who asked for memory is not told."""
+    """An OOM report's rows of others keep their sizes; another who asked for memory is not told."""
     rows = tuple(
         row if row.uid == uid else TaskRow(pid=0, comm="", rss_kb=row.rss_kb)
         for row in record.event.top
     )
-    changes = {"top": rows, "invoker_comm": None, "invoker_pid": None}
+    asker = record.event.invoker
+    if asker is not None and asker.uid == uid:
+        changes: dict[str, object] = {"top": rows}
+    else:
+        changes = {"top": rows, "invoker_comm": None, "invoker_pid": None, "invoker": None}
     return record.model_copy(update={"event": record.event.model_copy(update=changes)})
+
+
+def _look(uid: int, look: Surroundings) -> Surroundings:
+    sizes = tuple(
+        one if one.uid == uid else ProcessSize(pid=0, comm="", uid=NOBODY, rss_bytes=one.rss_bytes)
+        for one in look.largest
+    )
+    return look.model_copy(update={"largest": sizes})

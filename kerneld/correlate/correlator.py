@@ -1,7 +1,7 @@
 """The open cases: each fact is joined to the deaths it belongs to, until they settle.
 
-Pure: now is passed. Lines of the Linux log come before a death or after it, a request's traces
-within seconds. Cases are found by pid and by file number: a thousand may be open at once.
+Pure: now is passed. Lines of the Linux log come before a death or after it, a request's traces in
+seconds. Cases are found by pid and by file number: a thousand may be open.
 """
 
 from collections import defaultdict
@@ -21,6 +21,7 @@ from kerneld.correlate.matching import (
     merged,
     said,
     seen_again,
+    surrounded,
     went_with_its_kernel,
 )
 from kerneld.correlate.recent import Recent
@@ -35,6 +36,7 @@ from kerneld.model.facts import (
     FileRemoved,
     KernelStatus,
     LogRecord,
+    LookedAround,
     MemoryAccount,
     ProcessEnded,
     ServerEnd,
@@ -79,8 +81,8 @@ class Correlator:
     ) -> Case:
         """A case from a death and all that is known already. now: monotonic seconds."""
         case = case_of(death, uuid, self._host)
-        blind = self._recent.blindness(case)
-        case = case.model_copy(update={"memory": memory, "cgroup": cgroup, "blind": blind})
+        known = {"blind": self._recent.blindness(case), "surroundings": self._recent.around(case)}
+        case = case.model_copy(update={"memory": memory, "cgroup": cgroup, **known})
         self._add(case, due=now + self._settle_s, handle=death.handle)
         self._sessions[uuid] = death.session
         for learned in self._recent.exits_of(case.process.key):
@@ -173,6 +175,11 @@ class Correlator:
                 return self._each(self._by_handle.get(fact.handle, ()), self._join_removal, fact)
             case KernelStatus() | CellStarted() | CellFailed() | ShutdownAnnounced():
                 return self._each(self._by_handle.get(fact.handle, ()), self._join_session, fact)
+            case LookedAround(key=None):
+                self._recent.looked(fact)
+            case LookedAround(key=ProcessKey() as key):  # no verdict turns on it
+                for uuid in self._by_pid.get(key.pid, ()):
+                    self._change(uuid, **surrounded(self._cases[uuid], fact))
             case SourceState():
                 self._recent.source_said(fact)
             case SourceLost():

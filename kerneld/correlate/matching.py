@@ -10,6 +10,7 @@ from kerneld.model.facts import (
     Blind,
     ListenState,
     LogRecord,
+    LookedAround,
     MemoryAccount,
     PeakReading,
     SignalSent,
@@ -107,6 +108,14 @@ def said(session: Session) -> dict[str, object]:
         "busy": session.busy,
         "last_cell": session.last_cell,
     }
+
+
+def surrounded(case: Case, seen: LookedAround) -> dict[str, object]:
+    """The fields that the look after a death fills, of the death that asked for it."""
+    if case.process.key != seen.key:
+        return {}
+    looks = (*case.surroundings, *seen.surroundings)
+    return {"surroundings": looks, "disk_free_bytes": seen.disk_free_bytes}
 
 
 def is_next_life(case: Case, successor: Successor) -> bool:

@@ -5,16 +5,18 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TypeVar
 
-from kerneld.correlate.matching import is_of_thread
+from kerneld.correlate.matching import CLOCK_SLACK, is_of_thread
 from kerneld.model.case import Case
 from kerneld.model.facts import (
     Blind,
     ExitLearned,
     LogRecord,
+    LookedAround,
     ServerEnd,
     SignalSent,
     SourceLost,
     SourceState,
+    Surroundings,
     ThreadCrashed,
 )
 from kerneld.model.process import ProcessKey
@@ -26,6 +28,8 @@ KEPT_EXITS = 2048
 KEPT_LOSSES = 64
 KEPT_SERVER_ENDS = 64
 KEPT_SIGNALS = 1024
+KEPT_LOOKS = 16
+LOOK_WINDOW = timedelta(seconds=60)
 LOSS_WINDOW = timedelta(seconds=60)
 
 
@@ -38,6 +42,7 @@ class Recent:
         self.signals: deque[SignalSent] = deque(maxlen=KEPT_SIGNALS)
         self._crashes: deque[ThreadCrashed] = deque(maxlen=KEPT_CRASHES)
         self._exits: dict[ProcessKey, list[ExitLearned]] = {}
+        self._looks: deque[LookedAround] = deque(maxlen=KEPT_LOOKS)
         self._down: dict[str, SourceState] = {}
         self._lost: deque[SourceLost] = deque(maxlen=KEPT_LOSSES)
 
@@ -68,6 +73,20 @@ class Recent:
     def server_ended(self, key: ProcessKey, end: ServerEnd) -> None:
         _make_room(self.server_ends, KEPT_SERVER_ENDS)
         self.server_ends[key] = end
+
+    def looked(self, seen: LookedAround) -> None:
+        self._looks.append(seen)
+
+    def around(self, case: Case) -> tuple[Surroundings, ...]:
+        """The last look before a death at all processes, and at those under each of its limits."""
+        paths = {None, *(limit.path for limit in case.process.limits)}
+        latest = {
+            look.cgroup: look
+            for seen in self._looks
+            for look in seen.surroundings
+            if look.cgroup in paths and -LOOK_WINDOW <= look.at - case.died_at <= CLOCK_SLACK
+        }
+        return tuple(latest.values())
 
     def source_said(self, state: SourceState) -> None:
         if state.up:

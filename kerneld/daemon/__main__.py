@@ -30,6 +30,7 @@ from kerneld.outputs.text import one_line
 from kerneld.places import on_network, places_of
 from kerneld.proc.capabilities import watches_everybody
 from kerneld.proc.process import host as this_host
+from kerneld.sources.census import CensusSource
 from kerneld.sources.connector import ConnectorSource
 from kerneld.sources.exits import ExitSource
 from kerneld.sources.kmsg import KmsgSource
@@ -132,8 +133,10 @@ def _sources(settings: Config, mode: Mode, host: Host, memory: MemorySource) -> 
         max_kernels_per_user=settings.discovery.max_kernels_per_user,
     )
     connector = ConnectorSource(on_exec=discovery.hint, boot_id=host.boot_id)
+    census = CensusSource()
+    memory.on_short = census.grows_short
     log = (TaskstatsSource(), KmsgSource(boot_id=host.boot_id), SignalSource())
-    return [ExitSource(), connector, *log, memory, discovery]
+    return [ExitSource(), connector, *log, memory, discovery, census]
 
 
 def _readers(settings: Config, memory: MemorySource, *, boot_id: str) -> list[Source]:

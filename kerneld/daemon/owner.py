@@ -20,7 +20,7 @@ from kerneld.diagnose import diagnose, is_final
 from kerneld.errors import StoreError
 from kerneld.model.case import Case, Host
 from kerneld.model.death import Death
-from kerneld.model.effects import Effect, ForgetMemory
+from kerneld.model.effects import Effect, ForgetMemory, LookAround
 from kerneld.model.facts import Fact, KernelStatus, ProcessEnded
 from kerneld.model.incident import Incident
 from kerneld.model.living import TrackedLife
@@ -73,6 +73,7 @@ class Owner:
     _told: dict[str, _Told] = field(default_factory=dict)
     _changed: set[str] = field(default_factory=set)
     _roll: Roll = field(init=False)
+    _to_look_around: list[LookAround] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._roll = Roll(self.policy)
@@ -104,12 +105,16 @@ class Owner:
         self.feed(())
 
     def reconsider(self) -> None:
-        """Judge again the open cases of which more is known; for when no fact waits.
+        """Judge again the open cases of which more is known, and see who else is there.
 
-        Of 1,000 deaths at once the last waited for 2,000 second looks at those before it.
+        For when no fact waits: of 1,000 deaths at once the last waited for 2,000 second looks at
+        those before it.
         """
         self._changed &= self._told.keys()
         self._tell([case_uuid for case_uuid in self._changed if not self._is_untold(case_uuid)])
+        for order in self._to_look_around:
+            self.rooms.act(order)
+        self._to_look_around.clear()
 
     def _mark_busy(self, handle: int) -> None:
         kernel = self.tracker.kernel_of(handle)
@@ -135,6 +140,7 @@ class Owner:
             self._numbered(death), uuid=case_uuid, now=time.monotonic(), memory=account, cgroup=delta
         )
         self._changed.add(case_uuid)
+        self._to_look_around.append(_look_around(death.life))
         if death.scope is Scope.SERVER:
             self._changed |= self.correlator.parent_ended(death.ended, case_uuid=case_uuid)
 
@@ -265,6 +271,13 @@ class Owner:
 def _is_story(life: TrackedLife) -> bool:
     """A server people log in to has an end of its own; a headless run's end is its kernels'."""
     return life.server is not None and life.server.kind.outlives_kernels
+
+
+def _look_around(life: TrackedLife) -> LookAround:
+    """The disk that counts is the notebook's; where that is not known, the connection file's."""
+    kernel = life.kernel
+    path = (kernel.notebook_path or kernel.connection_file) if kernel else None
+    return LookAround(life.process, path)
 
 
 def _says_else(told: Incident, new: Incident) -> bool:

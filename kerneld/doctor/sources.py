@@ -24,6 +24,7 @@ from kerneld.sources.signals import REASONS as SIGNAL_REASONS
 LOST_STATUS = "A status that nobody else keeps stays unknown."
 LOST_PEAK = "The peak of memory is a lower bound, from samples."
 LOST_LOG = "An OOM kill is likely at most, and a crash has no place."
+LOST_OTHERS = "Who else held the memory stays unknown, but for Linux's own table in the log."
 MAX_USERS_TRIED = 64
 LOST_SENDER = "Who sent a SIGKILL stays unknown."
 LOST_COUNTERS = "Without the Linux log an OOM kill looks like any SIGKILL."
@@ -39,6 +40,7 @@ def examine_sources(mode: Mode, *, extra_folders: Iterable[str] = ()) -> list[Ch
         linux_log(),
         signal_trace(),
         memory_cgroup(),
+        other_processes(),
         kernels_seen(mode),
         connection_files(mode, extra_folders),
         iopub(),
@@ -149,6 +151,18 @@ def memory_cgroup() -> Check:
         return Check(name=name, works=None, says=says)
     says = f"v{location.version}, the counters of {location.path} can't be read"
     return Check(name=name, works=False, says=says, costs=LOST_COUNTERS)
+
+
+def other_processes() -> Check:
+    """Whether /proc shows more than one's own: tried on process 1."""
+    name = "other processes"
+    try:
+        with open("/proc/1/statm", "rb") as statm:
+            statm.read(1)
+    except OSError:
+        hidden = SourceUnavailable("/proc hides others' processes (hidepid)", "grant CAP_SYS_PTRACE")
+        return _lacking(name, hidden, LOST_OTHERS)
+    return Check(name=name, works=True, says="the largest at a death can be named")
 
 
 def kernels_seen(mode: Mode) -> Check:

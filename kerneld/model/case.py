@@ -15,6 +15,7 @@ from kerneld.model.facts import (
     SessionFact,
     SignalSent,
     Succession,
+    Surroundings,
 )
 from kerneld.model.process import Kernel, Process, Server
 from kerneld.model.vocabulary import Scope
@@ -55,6 +56,9 @@ class Case(Record):
     cgroup: CgroupDelta | None = None
     log: tuple[LogRecord, ...] = ()
     neighbours: tuple[LogRecord, ...] = ()
+    surroundings: tuple[Surroundings, ...] = ()
+    """looks at the largest processes while memory was short before the death, and after it"""
+    disk_free_bytes: int | None = None
     signals: tuple[SignalSent, ...] = ()
     """sent to this process in its last seconds, in order"""
     session: tuple[SessionFact, ...] = ()

@@ -28,6 +28,17 @@ class ForgetMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAround:
+    """census: see which processes are the largest, now that this one is dead.
+
+    path: a file of its user's, whose filesystem is asked for its free space; never opened.
+    """
+
+    process: Process
+    path: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class WatchStacks:
     """stacks: this kernel's growth is to be charged to its lines; its cells are heard under handle.
 
@@ -109,6 +120,7 @@ Effect = (
     | ReadConnection
     | SampleMemory
     | ForgetMemory
+    | LookAround
     | WatchStacks
     | ReadStack
     | ProbePorts

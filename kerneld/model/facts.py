@@ -69,6 +69,9 @@ class MemoryAccount(Record):
     growth_bytes_per_s: float | None = None
     host_total_bytes: int | None = None
     host_available_bytes: int | None = None
+    host_swap_free_bytes: int | None = None
+    psi_memory: str | None = None
+    """`some avg10=… full avg10=…`: percent of 10 s in which some, or all, waited for memory"""
     shm: ShmReading | None = None
     growth: GrowthAccount | None = None
 
@@ -103,6 +106,27 @@ class CgroupDelta(Record):
     kills_in_window: int = 1
 
 
+class ProcessSize(Record):
+    """One process as a look at many found it. rss_bytes: pages shared with others count in each."""
+
+    pid: int
+    comm: str
+    uid: int
+    user_name: str | None = None
+    rss_bytes: int
+
+
+class Surroundings(Record):
+    """The largest processes at one look, largest first.
+
+    cgroup: those below this one, which has a limit; None: of all that run.
+    """
+
+    at: Timestamp
+    cgroup: str | None = None
+    largest: tuple[ProcessSize, ...] = ()
+
+
 class TaskRow(Record):
     """One row of an OOM report's task table; rss in kB whatever unit the row was printed in."""
 
@@ -128,6 +152,7 @@ class LogEvent(Record):
     Numbers as printed, None where the log does not say. pid: the one that the line prints: the
     process for OOM lines (old Linux: a thread of process_pid), the THREAD for segfault and trap
     lines. object: with its map's addresses. is_asked_for: by SysRq f, no memory was short.
+    invoker: who asked for the memory, where the report's table has it (invoker_pid may be a thread).
     has_group: its whole cgroup was killed. has_year: False where the year of `time` is assumed.
     """
 
@@ -151,6 +176,7 @@ class LogEvent(Record):
     oom_cgroup: str | None = None
     invoker_comm: str | None = None
     invoker_pid: int | None = None
+    invoker: TaskRow | None = None
     fault_addr: str | None = None
     ip: str | None = None
     object: str | None = None
@@ -461,6 +487,19 @@ class ProcessDying:
 
 
 @dataclass(frozen=True, slots=True)
+class LookedAround:
+    """Who else was there. key: whose death asked for the look; None: memory was getting short.
+
+    disk_free_bytes: on the filesystem of its notebook, or of its connection file.
+    """
+
+    at: Timestamp
+    surroundings: tuple[Surroundings, ...]
+    key: ProcessKey | None = None
+    disk_free_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceState:
     """A source came up, or is down and says why and what mends it."""
 
@@ -499,6 +538,7 @@ Fact = (
     | ExitLearned
     | ThreadCrashed
     | ProcessDying
+    | LookedAround
     | LogRecord
     | SignalSent
     | KernelStatus

@@ -199,6 +199,7 @@ class OomReport:
         fields: dict[str, object] = {
             "invoker_comm": self._invoker,
             "invoker_pid": self._invoker_pid,
+            "invoker": self._table.told(self._invoker_pid, page_kb),
             "top": self._table.largest(page_kb),
             "totals": self._memory_totals(page_kb),
             "is_asked_for": self._is_asked_for,
@@ -219,7 +220,8 @@ class OomReport:
     def _close(self, pid: int, fields: dict[str, object]) -> None:
         """Keep what the members of a memory.oom.group share with their first; drop the table."""
         shared = (
-            "invoker_comm", "invoker_pid", "top", "totals", "constraint", "oom_cgroup", "is_asked_for",
+            "invoker_comm", "invoker_pid", "invoker", "top", "totals", "constraint", "oom_cgroup",
+            "is_asked_for",
         )  # fmt: skip
         self._told = {name: fields[name] for name in shared if name in fields}
         self._victim, self._closed, self._group = pid, True, None

@@ -38,6 +38,9 @@ class Task:
     oom_score_adj: int | None
     comm: str
 
+    def told(self, page_kb: int) -> TaskRow:
+        return TaskRow(pid=self.pid, comm=self.comm, uid=self.uid, rss_kb=self.rss_pages * page_kb)
+
 
 @dataclass(slots=True)
 class TaskTable:
@@ -86,9 +89,12 @@ class TaskTable:
 
     def largest(self, page_kb: int) -> tuple[TaskRow, ...]:
         biggest = heapq.nlargest(TOP_ROWS, self.tasks, key=lambda task: task.rss_pages)
-        return tuple(
-            TaskRow(pid=t.pid, comm=t.comm, uid=t.uid, rss_kb=t.rss_pages * page_kb) for t in biggest
-        )
+        return tuple(task.told(page_kb) for task in biggest)
+
+    def told(self, pid: int | None, page_kb: int) -> TaskRow | None:
+        """The row of a process, or of a thread that the table has."""
+        task = None if pid is None else self.row_of(pid)
+        return task.told(page_kb) if task else None
 
     def row_of(self, pid: int) -> Task | None:
         """By the process, else by the thread: to 4.x Linux prints the victim's thread."""

@@ -10,6 +10,12 @@ def parse_pressure(text: bytes) -> dict[str, float]:
     return {kind.decode(): float(value) for kind, value in _AVG10.findall(text)}
 
 
+def told_pressure(text: bytes) -> str | None:
+    """`some avg10=1.50 full avg10=0.20`, as Linux words it; None where it keeps none."""
+    found = parse_pressure(text)
+    return " ".join(f"{kind} avg10={value:.2f}" for kind, value in found.items()) or None
+
+
 def parse_load(text: bytes) -> float:
     """Tasks that ran or waited in the last minute; 0 for what can't be read."""
     first = text.split(b" ", 1)[0]

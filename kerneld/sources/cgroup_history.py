@@ -52,15 +52,15 @@ class CgroupHistory:
         with self._closing:
             return self._watch.read(datetime.now(UTC)) if self._open else ()
 
-    def near_limit_bytes(self, share: float) -> int | None:
-        """The limit of which this share is used at the last look, if any."""
+    def near_limit(self, share: float) -> tuple[int, CgroupDir] | None:
+        """The limit of which this share is used at the last look, and whose it is, if any."""
         if not self._slots:
             return None
         slot = self._slots[-1]
-        for raw, usage in zip(slot.raw, slot.usage_bytes, strict=True):
+        for raw, usage, owner in zip(slot.raw, slot.usage_bytes, self._watch.dirs, strict=False):
             limit = parse_cgroup_bytes(raw[2])
             if limit and usage >= share * limit:
-                return limit
+                return limit, owner
         return None
 
     def headroom_bytes(self) -> int | None:

@@ -3,7 +3,6 @@
 import logging
 import select
 import time
-from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -11,11 +10,11 @@ from kerneld.model.effects import Effect, ForgetMemory, SampleMemory
 from kerneld.model.facts import CgroupDelta, MemoryAccount, SourceState
 from kerneld.model.growth import Grown
 from kerneld.model.process import Process, ProcessKey
-from kerneld.parse.procfs import Meminfo
-from kerneld.proc.cgroup import CGROUP_ROOT, cgroup_dirs
-from kerneld.proc.memory import HostMemory, ProcessMemory
+from kerneld.proc.cgroup import CGROUP_ROOT, CgroupDir, cgroup_dirs
+from kerneld.proc.memory import ProcessMemory
 from kerneld.proc.process import boot_seconds
 from kerneld.sources.cgroup_history import CgroupHistory
+from kerneld.sources.host_history import HostHistory
 from kerneld.sources.memory_track import (
     BUSY_FOR_S,
     SLOW_BUSY_S,
@@ -33,7 +32,6 @@ REST_S = 1.0
 NEAR_SHARE = 0.8
 BIG_SHARE = 0.1
 """Page cache fills a cgroup to its limit in all peace: only who holds this much of it is hurried."""
-HOST_BUSY_S = 0.25
 GROWTH_OVER_S = 10.0
 ACCOUNT_SAMPLES, LIVING_SAMPLES, LIVING_S = 240, 60, 300.0
 
@@ -41,7 +39,8 @@ ACCOUNT_SAMPLES, LIVING_SAMPLES, LIVING_S = 240, 60, 300.0
 class MemorySource:
     """Rings of memory: 1 Hz at rest, busy_hz while a process grows, is busy or nears its limit.
 
-    on_grown hears who grew, in the sampler's thread; accounts and mark_busy are the owner's.
+    In the sampler's thread on_grown hears who grew, and on_short where memory is almost used up; the
+    accounts and mark_busy are the owner's.
     """
 
     name = "memory"
@@ -50,6 +49,7 @@ class MemorySource:
         self, *, busy_hz: float = 20.0, proc_root: str = "/proc", cgroup_root: str = CGROUP_ROOT
     ) -> None:
         self.on_grown: Callable[[Grown], None] | None = None
+        self.on_short: Callable[[HostHistory, list[CgroupDir]], None] | None = None
         self._busy_s = 1.0 / busy_hz
         self._roots = (proc_root, cgroup_root)
         self._mailbox = Mailbox()
@@ -57,7 +57,7 @@ class MemorySource:
         self._living: list[Track] = []
         self._cgroups: dict[tuple[int, str], CgroupHistory] = {}
         self._shm = ShmHistories(proc_root)
-        self._host: deque[tuple[float, Meminfo]] = deque(maxlen=40)
+        self._host = HostHistory(proc_root)
 
     def control(self, effect: Effect) -> None:
         self._mailbox.put(effect)
@@ -79,7 +79,7 @@ class MemorySource:
 
     def run(self, outlet: Outlet) -> None:
         outlet.emit(SourceState(datetime.now(UTC), self.name, True))
-        host = HostMemory(self._roots[0])
+        self._host.open()
         poller = select.poll()
         poller.register(self._mailbox.fd, select.POLLIN)
         rest_due_s = busy_due_s = boot_seconds()
@@ -90,21 +90,20 @@ class MemorySource:
                     self._obey(effect)
                 now_s = boot_seconds()
                 if now_s >= rest_due_s:
-                    self._sample_all(now_s, host)
+                    self._sample_all(now_s)
                     rest_due_s = max(rest_due_s + REST_S, now_s)
                     busy_due_s = now_s + self._busy_s
                 elif now_s >= busy_due_s:
-                    self._sample_busy(now_s, host)
+                    self._sample_busy(now_s)
                     busy_due_s = now_s + self._busy_s
                 hurry = any(track.is_busy(now_s) for track in self._living)
                 due_s = min(rest_due_s, busy_due_s) if hurry else rest_due_s
                 poller.poll(max(0.0, due_s - boot_seconds()) * 1000)
         finally:
-            host.close()
+            self._host.close()
 
-    def _sample_all(self, now_s: float, host: HostMemory) -> None:
-        meminfo = host.read()
-        self._host.append((now_s, meminfo))
+    def _sample_all(self, now_s: float) -> None:
+        self._host.sample(now_s)
         for cgroup in self._cgroups.values():
             cgroup.sample(now_s)
         self._shm.sample(now_s)
@@ -113,9 +112,9 @@ class MemorySource:
             ended |= not self._look(track, now_s)
         if ended:
             self._living = [track for track in self._living if track.memory is not None]
-        self._hurry(now_s, meminfo)
+        self._hurry(now_s)
 
-    def _sample_busy(self, now_s: float, host: HostMemory) -> None:
+    def _sample_busy(self, now_s: float) -> None:
         busy = [track for track in self._living if track.is_busy(now_s)]
         if not busy:
             return
@@ -126,32 +125,32 @@ class MemorySource:
         for cgroup in {track.cgroup for track in busy}:
             if cgroup is not None:
                 cgroup.sample_usage()
-        if not self._host or now_s - self._host[-1][0] >= HOST_BUSY_S:
-            self._host.append((now_s, host.read()))
+        self._host.sample_busy(now_s)
 
     def _look(self, track: Track, now_s: float) -> bool:
         """False when the process has ended. Growth is told with the room that is left on the host."""
         alive = track.sample(now_s)
         if track.grown_since is not None and self.on_grown is not None:
-            self.on_grown(track.take_growth(now_s, self._host[-1][1].available_bytes))
+            self.on_grown(track.take_growth(now_s, self._host.last.memory.available_bytes))
         return alive
 
-    def _hurry(self, now_s: float, meminfo: Meminfo) -> None:
+    def _hurry(self, now_s: float) -> None:
         """Who holds much of a limit that is almost used up is looked at more often."""
         near = {
-            cgroup: limit
+            cgroup: found
             for cgroup in self._cgroups.values()
-            if (limit := cgroup.near_limit_bytes(NEAR_SHARE)) is not None
+            if (found := cgroup.near_limit(NEAR_SHARE)) is not None
         }
-        total, free = meminfo.total_bytes, meminfo.available_bytes
-        host_limit = total if total and free is not None and free < (1 - NEAR_SHARE) * total else None
+        host_limit = self._host.short_of()
         if not near and host_limit is None:
             return
         for track in self._living:
-            limit = near.get(track.cgroup) if track.cgroup else None
-            limit = min((x for x in (limit, host_limit) if x is not None), default=None)
+            found = near.get(track.cgroup) if track.cgroup else None
+            limit = min((x for x in (found and found[0], host_limit) if x is not None), default=None)
             if limit is not None and track.tree_bytes >= BIG_SHARE * limit:
                 track.busy_until_s = now_s + BUSY_FOR_S
+        if self.on_short is not None:
+            self.on_short(self._host, list(dict.fromkeys(owner for _, owner in near.values())))
 
     def _obey(self, effect: Effect) -> None:
         if isinstance(effect, SampleMemory):
@@ -224,26 +223,24 @@ class MemorySource:
     def account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount:
         """What the sampler knew of a process that died then; empty where it knew nothing of it."""
         died_s = _boot_clock(died_at)
-        host = next((m for at_s, m in reversed(list(self._host)) if at_s <= died_s), None)
-        total, free = (host.total_bytes, host.available_bytes) if host else (None, None)
-        track = self._tracks.get(key)
+        host, track = self._host.account(died_s), self._tracks.get(key)
         if track is None:
-            return MemoryAccount(host_total_bytes=total, host_available_bytes=free)
+            return host
         samples = track.ring.pairs(died_s, at_most=ACCOUNT_SAMPLES)
         vm_bytes, data_bytes = track.vm()
-        return MemoryAccount(
-            samples=samples,
-            last_bytes=samples[-1][1] if samples else None,
-            last_at=died_at - timedelta(seconds=samples[-1][0]) if samples else None,
-            vm_bytes=vm_bytes,
-            data_bytes=data_bytes,
-            tree_peak_bytes=track.tree_peak_bytes or None,
-            swap_bytes=track.swap_bytes,
-            peaks=track.peaks(max((size for _, size in samples), default=0)),
-            growth_bytes_per_s=track.ring.growth_bytes_per_s(died_s, over_s=GROWTH_OVER_S),
-            host_total_bytes=total,
-            host_available_bytes=free,
-            shm=track.shm.fullest(died_s, died_at, boot_seconds()) if track.shm else None,
+        return host.model_copy(
+            update={
+                "samples": samples,
+                "last_bytes": samples[-1][1] if samples else None,
+                "last_at": died_at - timedelta(seconds=samples[-1][0]) if samples else None,
+                "vm_bytes": vm_bytes,
+                "data_bytes": data_bytes,
+                "tree_peak_bytes": track.tree_peak_bytes or None,
+                "swap_bytes": track.swap_bytes,
+                "peaks": track.peaks(max((size for _, size in samples), default=0)),
+                "growth_bytes_per_s": track.ring.growth_bytes_per_s(died_s, over_s=GROWTH_OVER_S),
+                "shm": track.shm.fullest(died_s, died_at, boot_seconds()) if track.shm else None,
+            }
         )
 
     def tree_account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import asked_for
 import deaths
+import others
 import workers
 from cells import ABORT_WITH_ROOM, FATAL_CELLS, REFUSED_MEMORY
 from stage import Life, Stage
@@ -12,6 +13,7 @@ from stage import Life, Stage
 SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "broken-start": deaths.broken_start,
     "oom-cgroup": deaths.killed_for_its_cgroup,
+    "victim-of-a-hog": others.victim_of_a_hog,
     "worker-oom": workers.killed_for_memory,
     "worker-crashes": workers.crashed,
     "server-killed": deaths.server_killed,

@@ -16,12 +16,14 @@ from kerneld.model.facts import (
     KernelStatus,
     LogEvent,
     LogRecord,
+    LookedAround,
     MemoryAccount,
     PeakReading,
     ProcessEnded,
     ShutdownAnnounced,
     SourceLost,
     SourceState,
+    Surroundings,
     ThreadCrashed,
 )
 from kerneld.model.living import TrackedLife
@@ -220,3 +222,24 @@ def test_a_worker_killed_with_its_kernel_is_part_of_that_incident(
         correlator.feed(line)
     told = {uuid: correlator.update(uuid, memory=None, cgroup=None).caused_by for uuid in "uwx"}
     assert told == {"u": None, "w": "u", "x": None}
+
+
+def looked(seconds: float, *cgroups: str | None, pid: int | None = None) -> LookedAround:
+    at = NOW + seconds * SECOND
+    seen = tuple(Surroundings(at=at, cgroup=cgroup) for cgroup in cgroups)
+    key = None if pid is None else process(pid).key
+    return LookedAround(at, seen, key=key, disk_free_bytes=None if pid is None else 5)
+
+
+def test_the_last_looks_before_a_death_and_the_one_after_it_are_its_own(
+    correlator: Correlator,
+) -> None:
+    """Of shortages the latest of all, and none of a cgroup that has no limit over it."""
+    for seconds in (-70.0, -4.0, -2.0):
+        correlator.feed(looked(seconds, None, "/elsewhere"))
+    assert [look.at for look in opened(correlator).surroundings] == [NOW - 2 * SECOND]
+    assert correlator.feed(looked(0.1, None, pid=20)) == set(), "no verdict turns on it"
+    correlator.feed(looked(0.2, None, pid=21))
+    case = correlator.case("u")
+    assert [look.at for look in case.surroundings] == [NOW - 2 * SECOND, NOW + 0.1 * SECOND]
+    assert case.disk_free_bytes == 5
