@@ -4,14 +4,14 @@ from datetime import datetime
 
 from kerneld.model.bystanders import bystanders
 from kerneld.model.case import Case
-from kerneld.model.evidence import best_peak, exit_of, fault_object, tightest_limit
+from kerneld.model.crash import blind_to_place, fault_part
+from kerneld.model.evidence import best_peak, exit_of, tightest_limit
 from kerneld.model.facts import Blind
-from kerneld.model.guilt import growth_of, guilty_sentence, last_stack, line_in_cell
+from kerneld.model.guilt import crash_sentence, growth_of, guilty_sentence, last_stack, line_in_cell
 from kerneld.model.incident import (
     CellPart,
     ContainerPart,
     ExitPart,
-    FaultPart,
     HostState,
     Incident,
     KernelPart,
@@ -24,10 +24,6 @@ from kerneld.model.incident import (
 from kerneld.model.story import timeline
 from kerneld.model.verdict import Judgement
 from kerneld.model.vocabulary import Category, Cause, PeakHow, Scope, State
-
-FAULT_KINDS = (
-    "segfault", "gpf", "invalid_opcode", "int3", "divide_error", "bus_error", "seccomp", "mce",
-)  # fmt: skip
 
 
 def _caused_by(case: Case, cause: Cause) -> str | None:
@@ -81,7 +77,7 @@ def build_incident(
         cell=_cell(case),
         growth_lines=growth_of(case).lines,
         stack=last_stack(case),
-        fault=_fault(case),
+        fault=fault_part(case),
         killer=verdict.killer,
         bystanders=bystanders(case, verdict.cause),
         host_state=_host_state(case),
@@ -89,17 +85,18 @@ def build_incident(
         summary=_summary(case, judgement),
         because=verdict.because,
         against=verdict.against,
-        blind=(*verdict.blind, *_blind_to_stacks(case)),
+        blind=(*verdict.blind, *_blind_to_stacks(case), *blind_to_place(case)),
         alternatives=judgement.alternatives,
         timeline=timeline(case),
     )
 
 
 def _summary(case: Case, judgement: Judgement) -> str:
-    """With the line that had grown it, where memory is what it died of, or may have died of."""
+    """With the line that crashed, or had grown it, where memory is what it died of, or may have."""
     causes = (judgement.verdict.cause, *(other.cause for other in judgement.alternatives))
     about_memory = any(cause.category is Category.MEMORY for cause in causes)
-    sentences = (judgement.verdict.summary, guilty_sentence(case) if about_memory else "")
+    guilty = guilty_sentence(case) if about_memory else ""
+    sentences = (judgement.verdict.summary, crash_sentence(case), guilty)
     return " ".join(filter(None, sentences))
 
 
@@ -214,20 +211,6 @@ def _cell(case: Case) -> CellPart | None:
         elapsed_s=elapsed_s,
         line=line_in_cell(case),
         how="iopub",
-    )
-
-
-def _fault(case: Case) -> FaultPart | None:
-    record = next((r for r in case.log if r.event.kind in FAULT_KINDS), None)
-    if record is None:
-        return None
-    name, offset = fault_object(record.event)
-    return FaultPart(
-        at=record.at,
-        kind=record.event.kind,
-        address=record.event.fault_addr,
-        object=name,
-        offset=offset,
     )
 
 

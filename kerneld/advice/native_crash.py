@@ -1,7 +1,7 @@
 """Compiled code crashed: which library, how to see the Python line, what to try."""
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import fault_object, own_log
+from kerneld.model.evidence import fault_object, own_log, place_of, trace_of
 from kerneld.model.incident import Advice
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause
@@ -28,11 +28,19 @@ def advise(case: Case, verdict: Verdict) -> Advice | None:
         return None
     record = own_log(case, *KINDS)
     name = fault_object(record.event)[0] if record else None
+    trace = trace_of(case)
+    if trace is not None and name is None:
+        text = f"{trace.file} has the Python line, and the modules that were loaded: {remedy}."
+        return Advice(id="native-crash", title="Look at the package that the line calls", text=text)
     if name is None:
         text = f"No line says in which library it was. {TRACE}"
         return Advice(id="native-crash", title="Find the library that crashed", text=text)
     if name.startswith(GENERAL):
         text = f"It crashed in {name}, which many share: its caller is to blame, as a rule. {TRACE}"
         return Advice(id="native-crash", title="Find the caller that crashed", text=text)
-    text = f"It crashed in {name}: {remedy}. {TRACE}"
-    return Advice(id="native-crash", title=f"Look at the package of {name}", text=text)
+    found = place_of(case, record)
+    if found is None or found.package is None:
+        text = f"It crashed in {name}: {remedy}. {TRACE}"
+        return Advice(id="native-crash", title=f"Look at the package of {name}", text=text)
+    text = f"It crashed in {name} of {found.package} {found.version}: {remedy}. {TRACE}"
+    return Advice(id="native-crash", title=f"Look at the package {found.package}", text=text)

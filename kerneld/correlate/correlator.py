@@ -18,11 +18,11 @@ from kerneld.correlate.matching import (
     is_next_life,
     is_same_line,
     kills_counted,
-    merged,
     said,
     seen_again,
     surrounded,
     went_with_its_kernel,
+    with_exit,
 )
 from kerneld.correlate.recent import Recent
 from kerneld.model.case import Case, Host
@@ -33,6 +33,7 @@ from kerneld.model.facts import (
     CgroupDelta,
     ExitLearned,
     Fact,
+    FaultPlaced,
     FileRemoved,
     KernelStatus,
     LogRecord,
@@ -50,7 +51,7 @@ from kerneld.model.facts import (
 )
 from kerneld.model.process import ProcessKey
 from kerneld.model.session import Session
-from kerneld.model.vocabulary import ExitHow, Scope
+from kerneld.model.vocabulary import Scope
 
 T = TypeVar("T")
 NEIGHBOUR_WINDOW = timedelta(seconds=5)
@@ -171,6 +172,9 @@ class Correlator:
                 return self._each(self._by_pid.get(fact.pid, ()), self._join_signal, fact)
             case ExitLearned():
                 return self._exit_learned(fact)
+            case FaultPlaced(uuid=uuid) if uuid in self._cases:
+                self._change(uuid, place=fact.place)
+                return {uuid}
             case FileRemoved():
                 return self._each(self._by_handle.get(fact.handle, ()), self._join_removal, fact)
             case KernelStatus() | CellStarted() | CellFailed() | ShutdownAnnounced():
@@ -228,15 +232,7 @@ class Correlator:
         case = self._cases[uuid]
         if case.process.key != learned.key:
             return False
-        changes: dict[str, object] = {}
-        if learned.reading is not None and learned.reading not in case.readings:
-            changes["readings"] = (*case.readings, learned.reading)
-            if learned.reading.how is ExitHow.PROC_CONNECTOR and case.observed:
-                changes["died_at"] = min(case.died_at, learned.reading.at)
-        if learned.peak is not None:
-            peaks = merged(case.memory.peaks, (learned.peak,))
-            changes["memory"] = case.memory.model_copy(update={"peaks": peaks})
-        self._change(uuid, **changes)
+        self._change(uuid, **with_exit(case, learned))
         return True
 
     def _join_removal(self, uuid: str, removed: FileRemoved) -> bool:

@@ -8,6 +8,7 @@ from kerneld.model.case import Case, Host
 from kerneld.model.death import Death, Successor
 from kerneld.model.facts import (
     Blind,
+    ExitLearned,
     ListenState,
     LogRecord,
     LookedAround,
@@ -17,7 +18,7 @@ from kerneld.model.facts import (
     ThreadCrashed,
 )
 from kerneld.model.session import Session
-from kerneld.model.vocabulary import Scope
+from kerneld.model.vocabulary import ExitHow, Scope
 
 CLOCK_SLACK = timedelta(seconds=1)
 """log stamps come from another clock than deaths; a loaded observer was 0.3 s late"""
@@ -158,6 +159,19 @@ def _blind_of(death: Death) -> Iterable[Blind]:
         reasons = [f.reason for f in death.session.facts if isinstance(f, ListenState) and f.reason]
         reason = reasons[-1] if reasons else "iopub was not heard before the end"
         yield Blind(source="iopub", reason=reason)
+
+
+def with_exit(case: Case, learned: ExitLearned) -> dict[str, object]:
+    """The fields that a further account of its exit fills."""
+    changes: dict[str, object] = {}
+    if learned.reading is not None and learned.reading not in case.readings:
+        changes["readings"] = (*case.readings, learned.reading)
+        if learned.reading.how is ExitHow.PROC_CONNECTOR and case.observed:
+            changes["died_at"] = min(case.died_at, learned.reading.at)
+    if learned.peak is not None:
+        peaks = merged(case.memory.peaks, (learned.peak,))
+        changes["memory"] = case.memory.model_copy(update={"peaks": peaks})
+    return changes
 
 
 def merged(*groups: tuple[PeakReading, ...]) -> tuple[PeakReading, ...]:

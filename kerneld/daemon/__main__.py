@@ -35,6 +35,7 @@ from kerneld.sources.connector import ConnectorSource
 from kerneld.sources.exits import ExitSource
 from kerneld.sources.kmsg import KmsgSource
 from kerneld.sources.memory import MemorySource
+from kerneld.sources.places import PlacesSource
 from kerneld.sources.reader import ReaderSource
 from kerneld.sources.signals import SignalSource
 from kerneld.sources.source import Source
@@ -106,7 +107,9 @@ def _collect(
     readers = _readers(settings, memory, boot_id=host.boot_id)
     collector = Collector([*_sources(settings, mode, host, memory), *readers], manager=manager)
     stacks = next((source for source in readers if isinstance(source, StacksSource)), None)
-    rooms = Rooms(store=store, memory=Accounts(memory, stacks), act=collector.act, told=_tell)
+    places = next((source for source in readers if isinstance(source, PlacesSource)), None)
+    accounts = Accounts(memory, stacks, places)
+    rooms = Rooms(store=store, memory=accounts, act=collector.act, told=_tell)
     owner = Owner(host, rooms, settings.code_policy(mode), settings.daemon.settle_s)
     _look_back(owner, store, paths, host)
     with LiveWriter(paths.live) as live:
@@ -140,15 +143,17 @@ def _sources(settings: Config, mode: Mode, host: Host, memory: MemorySource) -> 
 
 
 def _readers(settings: Config, memory: MemorySource, *, boot_id: str) -> list[Source]:
-    """What users wrote is parsed in one process without rights: cells, and the stacks of who grows."""
+    """What users wrote is parsed in one process without rights: cells, stacks, crashed libraries."""
     if not settings.iopub.enabled:
         return []
     reader = ReaderSource(boot_id=boot_id)
+    places = PlacesSource(ask=reader.control)
+    reader.on_library = places.parsed
     if not settings.stacks.enabled:
-        return [reader]
+        return [reader, places]
     stacks = StacksSource(read=reader.control)
     reader.on_stack, memory.on_grown = stacks.parsed, stacks.grown
-    return [reader, stacks]
+    return [reader, places, stacks]
 
 
 def _look_back(owner: Owner, store: Store, paths: Paths, host: Host) -> None:

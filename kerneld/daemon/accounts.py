@@ -5,15 +5,19 @@ from datetime import datetime
 from kerneld.model.facts import CgroupDelta, MemoryAccount
 from kerneld.model.process import ProcessKey
 from kerneld.sources.memory import MemorySource
+from kerneld.sources.places import PlacesSource
 from kerneld.sources.stacks import StacksSource
 
 
 class Accounts:
-    """Safe from the owner's thread. stacks: None where none are taken."""
+    """Safe from the owner's thread. stacks, places: None where there is no reader process."""
 
-    def __init__(self, memory: MemorySource, stacks: StacksSource | None) -> None:
+    def __init__(
+        self, memory: MemorySource, stacks: StacksSource | None, places: PlacesSource | None
+    ) -> None:
         self._memory = memory
         self._stacks = stacks
+        self._places = places
 
     def account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount:
         account = self._memory.account(key, died_at)
@@ -30,3 +34,5 @@ class Accounts:
         self._memory.mark_busy(key, busy)
         if self._stacks is not None:
             self._stacks.mark_busy(key, busy)
+        if self._places is not None:
+            self._places.mark_busy(key, busy)

@@ -15,12 +15,14 @@ from kerneld.daemon.delays import Delays
 from kerneld.daemon.identity import end_uuid
 from kerneld.daemon.loops import loop_of
 from kerneld.daemon.memory import Memory, at_death, at_settling
+from kerneld.daemon.placing import fault_to_place
+from kerneld.daemon.revision import is_revised, says_else
 from kerneld.daemon.roll import Roll
 from kerneld.diagnose import diagnose, is_final
 from kerneld.errors import StoreError
 from kerneld.model.case import Case, Host
 from kerneld.model.death import Death
-from kerneld.model.effects import Effect, ForgetMemory, LookAround
+from kerneld.model.effects import Effect, ForgetMemory, LookAround, PlaceFault
 from kerneld.model.facts import Fact, KernelStatus, ProcessEnded
 from kerneld.model.incident import Incident
 from kerneld.model.living import TrackedLife
@@ -42,11 +44,15 @@ SETTLED_A_TURN = 64
 
 @dataclass(slots=True)
 class _Told:
-    """What was stored of an open case. is_watched: it died before the eyes of this daemon."""
+    """What was stored of an open case. is_watched: it died before the eyes of this daemon.
+
+    placed: the addresses whose place was asked for.
+    """
 
     incident: Incident | None = None
     committed_at: datetime | None = None
     is_watched: bool = False
+    placed: set[str | None] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -169,14 +175,21 @@ class Owner:
         """Store the first verdict of every new case, and each later one that says something else."""
         self._changed -= set(uuids)
         saves: list[tuple[Incident, Case | None]] = []
+        faults: list[PlaceFault] = []
         for case_uuid in uuids:
             told = self._told[case_uuid]
             case, judgement, incident = self._judge(case_uuid, State.PROVISIONAL)
-            if is_final(case, judgement):
+            fault = fault_to_place(case)
+            if fault is None and is_final(case, judgement):
                 self.correlator.hasten(case_uuid, time.monotonic() + EARLY_S)
-            if told.incident is None or _says_else(told.incident, incident):
+            if told.incident is None or says_else(told.incident, incident):
                 saves.append((incident, case))
+            if fault is not None and fault.ip not in told.placed:
+                told.placed.add(fault.ip)
+                faults.append(fault)
         self._save(saves)
+        for fault in faults:
+            self.rooms.act(fault)
 
     def settle(self, now: float) -> None:
         """Judge the cases whose time has come once more, for good."""
@@ -212,20 +225,22 @@ class Owner:
         told = self._told[case_uuid]
         judgement = diagnose(case)
         now = datetime.now(UTC)
-        changed = told.incident is not None and told.incident.cause is not judgement.verdict.cause
-        revision = (told.incident.revision if told.incident else 1) + changed
         incident = build_incident(
             case,
             judgement,
             now=now,
             state=state,
-            revision=revision,
+            revision=told.incident.revision if told.incident else 1,
             recorded_at=told.committed_at or now,
             settled_at=now if state is State.SETTLED else None,
         )
-        more = {"advice": advise(case, judgement), "loop": loop_of(self.rooms.store, incident)}
-        incident = incident.model_copy(update=more)
-        return case, judgement, incident
+        more: dict[str, object] = {
+            "advice": advise(case, judgement),
+            "loop": loop_of(self.rooms.store, incident),
+        }
+        if told.incident is not None and is_revised(told.incident, incident):
+            more["revision"] = told.incident.revision + 1
+        return case, judgement, incident.model_copy(update=more)
 
     def _save(self, saves: list[tuple[Incident, Case | None]]) -> bool:
         """One transaction; a full disk keeps the cases open, and they are tried again."""
@@ -278,11 +293,3 @@ def _look_around(life: TrackedLife) -> LookAround:
     kernel = life.kernel
     path = (kernel.notebook_path or kernel.connection_file) if kernel else None
     return LookAround(life.process, path)
-
-
-def _says_else(told: Incident, new: Incident) -> bool:
-    return (told.cause, told.confidence, told.exit.status_raw) != (
-        new.cause,
-        new.confidence,
-        new.exit.status_raw,
-    )

@@ -17,6 +17,7 @@ from kerneld.model.facts import (
     Succession,
     Surroundings,
 )
+from kerneld.model.place import FaultPlace
 from kerneld.model.process import Kernel, Process, Server
 from kerneld.model.vocabulary import Scope
 
@@ -59,6 +60,8 @@ class Case(Record):
     surroundings: tuple[Surroundings, ...] = ()
     """looks at the largest processes while memory was short before the death, and after it"""
     disk_free_bytes: int | None = None
+    place: FaultPlace | None = None
+    """of the fault that the log tells, where it was looked up"""
     signals: tuple[SignalSent, ...] = ()
     """sent to this process in its last seconds, in order"""
     session: tuple[SessionFact, ...] = ()

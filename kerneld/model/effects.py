@@ -1,8 +1,10 @@
 """Effects: what the owner asks of the sources. Plain orders, no answers; answers come as facts."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from kerneld.model.process import Connection, Process, ProcessKey
+from kerneld.model.wire import LibraryOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,14 +17,14 @@ class WatchExit:
 
 @dataclass(frozen=True, slots=True)
 class SampleMemory:
-    """memory, cgroups: keep a ring of this process (and of its tree)."""
+    """memory, cgroups: keep a ring of this process (and of its tree); fault-place: what it executes."""
 
     process: Process
 
 
 @dataclass(frozen=True, slots=True)
 class ForgetMemory:
-    """memory, cgroups, stacks: the case is settled, the ring and the account can go."""
+    """memory, cgroups, stacks, fault-place: the case is settled, what was kept of it can go."""
 
     key: ProcessKey
 
@@ -40,7 +42,9 @@ class LookAround:
 
 @dataclass(frozen=True, slots=True)
 class WatchStacks:
-    """stacks: this kernel's growth is to be charged to its lines; its cells are heard under handle.
+    """stacks, fault-place: this kernel's growth, or its crash, is to be charged to its lines.
+
+    handle: under which its cells are heard.
 
     language: as far as its command line tells; only Python has stacks that can be read.
     """
@@ -56,6 +60,31 @@ class ReadStack:
 
     handle: int
     number: int
+    fd: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceFault:
+    """fault-place: find function, package and trace of this fault; the answer is a FaultPlaced.
+
+    uuid: the case's. key: whose maps are known, the kernel's where its worker died. ip: as the Linux
+    log prints it, object: the name of the file that it names; None where there is no such line.
+    uid: of the user who could read that.
+    """
+
+    uuid: str
+    key: ProcessKey
+    uid: int
+    died_at: datetime
+    ip: str | None
+    object: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLibrary:
+    """reader: answer this question about the file behind the descriptor, and close it."""
+
+    order: LibraryOrder
     fd: int
 
 
@@ -123,6 +152,8 @@ Effect = (
     | LookAround
     | WatchStacks
     | ReadStack
+    | PlaceFault
+    | ReadLibrary
     | ProbePorts
     | Listen
     | FindListener

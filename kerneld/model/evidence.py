@@ -15,6 +15,7 @@ from kerneld.model.facts import (
     ShutdownAnnounced,
     SignalSent,
 )
+from kerneld.model.place import CrashTrace, FaultPlace
 from kerneld.model.process import Limit
 from kerneld.model.vocabulary import ExitHow, LimitKind, PeakHow
 
@@ -376,6 +377,27 @@ def ended_by_itself(readings: tuple[ExitReading, ...]) -> bool | None:
     if end.code is not None:
         return True
     return None if end.signal is None else end.signal in (signal.SIGTERM, signal.SIGINT)
+
+
+FAULT_KINDS = (
+    "segfault", "gpf", "invalid_opcode", "int3", "divide_error", "bus_error", "seccomp", "mce",
+)  # fmt: skip
+
+
+def fault_line(case: Case) -> LogRecord | None:
+    """The line by which Linux tells of this process's fault."""
+    return own_log(case, *FAULT_KINDS)
+
+
+def place_of(case: Case, record: LogRecord | None) -> FaultPlace | None:
+    """Where the address of this line leads, if that was looked up."""
+    known = case.place is not None and record is not None and case.place.ip == record.event.ip
+    return case.place if known else None
+
+
+def trace_of(case: Case) -> CrashTrace | None:
+    """What faulthandler wrote as the process crashed, into a file of its user's."""
+    return case.place.trace if case.place else None
 
 
 _OBJECT = re.compile(

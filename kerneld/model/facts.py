@@ -12,6 +12,7 @@ from pydantic import Field
 
 from kerneld.model.base import CellSource, CodeDigest, ErrorName, ErrorValue, Record, Timestamp
 from kerneld.model.growth import GrowthAccount
+from kerneld.model.place import FaultPlace
 from kerneld.model.process import Connection, Process, ProcessKey, Rlimits
 from kerneld.model.vocabulary import ExitHow, Trust
 
@@ -471,6 +472,14 @@ class ThreadCrashed:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultPlaced:
+    """What was found of the place of a fault. uuid: the case's."""
+
+    uuid: str
+    place: FaultPlace
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessDying:
     """Linux says that this process dies of a crash, or of an OOM kill; perhaps a kernel's worker.
 
@@ -537,6 +546,7 @@ Fact = (
     | ProcessEnded
     | ExitLearned
     | ThreadCrashed
+    | FaultPlaced
     | ProcessDying
     | LookedAround
     | LogRecord

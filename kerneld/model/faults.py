@@ -4,11 +4,11 @@ import signal
 from dataclasses import dataclass
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import exit_of, is_blind, own_log
+from kerneld.model.evidence import exit_of, is_blind, own_log, trace_of
 from kerneld.model.facts import LogRecord
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, ExitHow, Trust
-from kerneld.model.wording import exit_quote, log_quote, place, story, subject
+from kerneld.model.wording import exit_quote, log_quote, place, story, subject, trace_quote
 
 SENDS_ITSELF = "the running cell sends its own process a signal, which may be this one"
 NO_LINE = "the Linux log has no line of it: a handler that was set leaves none, nor does a signal sent"
@@ -26,7 +26,7 @@ class FatalSignal:
 
     def judge(self, case: Case) -> Verdict | None:
         """The status proves the signal, a line the place; either names this very process."""
-        end, line = exit_of(case), self.line(case)
+        end, line, trace = exit_of(case), self.line(case), trace_of(case)
         by_line = end.how is ExitHow.LOST and line is not None
         if end.signal != self.number and not by_line:
             return None
@@ -36,8 +36,12 @@ class FatalSignal:
         return Verdict(
             cause=self.cause,
             confidence=Confidence.LIKELY if doubtful or forged else Confidence.CERTAIN,
-            summary=f"{story(case, f'{subject(case)} {self.did}{place(line)}')} {self.why}",
-            because=(exit_quote(case), *((log_quote(line),) if line else ())),
+            summary=f"{story(case, f'{subject(case)} {self.did}{place(case, line)}')} {self.why}",
+            because=(
+                exit_quote(case),
+                *((log_quote(line),) if line else ()),
+                *((trace_quote(trace),) if trace else ()),
+            ),
             against=against,
         )
 
@@ -48,7 +52,7 @@ class FatalSignal:
         return direct or next((r for r in told if r.event.signal == self.number), None)
 
     def _against(self, case: Case, line: LogRecord | None) -> tuple[Evidence, ...]:
-        if line is not None or not self.kinds:
+        if line is not None or not self.kinds or trace_of(case) is not None:
             return ()
         found: list[Evidence] = []
         if case.settled and not is_blind(case, "linux-log"):

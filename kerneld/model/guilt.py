@@ -1,7 +1,7 @@
 """A case's account of growth into what may be said of it: which line, in which cell, how surely."""
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import gib
+from kerneld.model.evidence import gib, trace_of
 from kerneld.model.growth import GrowthAccount, GrowthLine, StackPart
 
 GOOD_DUMPS = 3
@@ -49,16 +49,25 @@ def is_in_last_cell(case: Case, execution_count: int | None) -> bool:
 
 
 def last_stack(case: Case) -> StackPart | None:
-    """The last stack seen; none of an earlier cell while a later one runs."""
+    """As it crashed, else the last one seen; none of an earlier cell while a later one runs."""
+    trace = trace_of(case)
+    if trace is not None and trace.frames:
+        return StackPart(at=trace.at, frames=trace.frames)
     stack, cell = growth_of(case).stack, case.last_cell
     if stack is None or (cell is not None and stack.at < cell.at):
         return None
     return stack
 
 
+def crash_sentence(case: Case) -> str:
+    """`Line 4 of the cell was running.`; "" where faulthandler told no line of the last cell's."""
+    line = line_in_cell(case) if trace_of(case) else None
+    return "" if line is None else f"Line {line} of the cell was running."
+
+
 def line_in_cell(case: Case) -> int | None:
-    """The last cell's line that grew most, else the one where it was last seen."""
-    for line in growth_of(case).lines:
+    """The last cell's line that crashed or grew most, else the one where it was last seen."""
+    for line in () if trace_of(case) else growth_of(case).lines:
         if is_in_last_cell(case, line.execution_count):
             return line.line
     stack = last_stack(case)

@@ -51,6 +51,22 @@ class StackOrder(Record):
     number: int
 
 
+class LibraryOrder(Record):
+    """Answer a question about the file whose descriptor comes with this order.
+
+    symbol: which function stands at this offset of an ELF file? record, conda: does this RECORD,
+    this conda-meta file list the path? metadata: which package is this METADATA of? trace: what did
+    faulthandler write last into this file? path: its bytes as latin-1. handle: of the kernel's cells.
+    """
+
+    type: Literal["library"] = "library"
+    number: int
+    asks: Literal["symbol", "record", "metadata", "conda", "trace"]
+    handle: int | None = None
+    offset: int = 0
+    path: str = ""
+
+
 class Ping(Record):
     type: Literal["ping"] = "ping"
     number: int
@@ -58,7 +74,8 @@ class Ping(Record):
 
 class Order(Record):
     order: Annotated[
-        ReadOrder | ListenOrder | ReleaseOrder | StackOrder | Ping, Field(discriminator="type")
+        ReadOrder | ListenOrder | ReleaseOrder | StackOrder | LibraryOrder | Ping,
+        Field(discriminator="type"),
     ]
 
 
@@ -96,6 +113,24 @@ class StackParsed(Record):
     cpu_s: float = 0.0
 
 
+class LibraryParsed(Record):
+    """The answer to a LibraryOrder, which fills what it was asked for.
+
+    owns: the path is listed there. problem: why there is no answer, in words.
+    """
+
+    type: Literal["library-parsed"] = "library-parsed"
+    number: int
+    symbol: str | None = None
+    owns: bool = False
+    package: str | None = None
+    version: str | None = None
+    said: str | None = None
+    frames: tuple[Frame, ...] = ()
+    native_stack: str | None = None
+    problem: str = ""
+
+
 class FactsLost(Record):
     """So many messages were dropped, and why."""
 
@@ -106,5 +141,6 @@ class FactsLost(Record):
 
 class Told(Record):
     said: Annotated[
-        Pong | FileParsed | StackParsed | FactsLost | SessionFact, Field(discriminator="type")
+        Pong | FileParsed | StackParsed | LibraryParsed | FactsLost | SessionFact,
+        Field(discriminator="type"),
     ]

@@ -4,8 +4,9 @@ import signal
 from datetime import timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import exit_of, fault_object
+from kerneld.model.evidence import exit_of, fault_object, place_of
 from kerneld.model.facts import LogRecord, ServerEnd, SignalSent
+from kerneld.model.place import CrashTrace
 from kerneld.model.verdict import Evidence
 from kerneld.model.vocabulary import ExitHow, Scope
 
@@ -85,6 +86,11 @@ def log_quote(record: LogRecord) -> Evidence:
     return Evidence(source="linux-log", at=record.at, text=record.event.line)
 
 
+def trace_quote(trace: CrashTrace) -> Evidence:
+    text = f"Fatal Python error: {trace.said}, says {trace.file}"
+    return Evidence(source="faulthandler", at=trace.at, text=text)
+
+
 def server_quote(end: ServerEnd) -> Evidence:
     """How and when the server ended."""
     raw = next((r.status_raw for r in end.readings if r.proven and r.status_raw is not None), None)
@@ -110,7 +116,21 @@ def sender_quote(sent: SignalSent) -> Evidence:
     return Evidence(source="signal-trace", at=sent.at, text=text)
 
 
-def place(record: LogRecord | None) -> str:
-    """` in libfoo.so`, where the log names it."""
+MAX_SYMBOL_CHARS = 80
+"""a mangled name of C++ may have thousands"""
+
+
+def place(case: Case, record: LogRecord | None) -> str:
+    """` in libfoo.so's function boom, of package foo 1.2`, as far as that is known."""
     name = fault_object(record.event)[0] if record else None
-    return f" in {name}" if name else ""
+    if not name:
+        return ""
+    found = place_of(case, record)
+    symbol, package = (found.symbol, found.package) if found else (None, None)
+    function = f"'s function {shortened(symbol)}" if symbol else ""
+    owner = f", of package {package} {found.version}" if found and package else ""
+    return f" in {name}{function}{owner}"
+
+
+def shortened(symbol: str) -> str:
+    return symbol if len(symbol) <= MAX_SYMBOL_CHARS else f"{symbol[: MAX_SYMBOL_CHARS - 1]}…"

@@ -11,7 +11,13 @@ from kerneld.outputs.view import View
 PROSE_WIDTH = 96
 NATIVE_STACK_LINES = 12
 BYSTANDERS = 5
-LABELS = {"linux-log": "Linux log", "signal-trace": "signals", "exit": "exit", "iopub": "kernel"}
+LABELS = {
+    "linux-log": "Linux log",
+    "faulthandler": "Python",
+    "signal-trace": "signals",
+    "exit": "exit",
+    "iopub": "kernel",
+}
 
 
 def advice_lines(incident: Incident, view: View) -> list[str]:

@@ -103,7 +103,7 @@ def _thread(told: dict[str, object]) -> _Thread:
     raw = told["frames"]
     if not isinstance(raw, list):
         raise ValueError("no frames")
-    stack = _users_part([_frame(one) for one in raw[:10_000]])
+    stack = users_part([_frame(one) for one in raw[:10_000]])
     active = told.get("active") is True or told.get("owns_gil") is True
     main = told.get("os_thread_id") == told.get("pid")
     return _Thread(active, main, stack, place_of(stack))
@@ -124,7 +124,7 @@ def _clean(text: object, most: int) -> str:
     return text[-most:].encode("utf-8", "replace").decode("utf-8", "replace")
 
 
-def _users_part(frames: list[Frame]) -> tuple[Frame, ...]:
+def users_part(frames: list[Frame]) -> tuple[Frame, ...]:
     """Innermost first, up to IPython's run_code, or to what starts a thread."""
     for index, frame in enumerate(frames):
         if _name(frame) == _RUN_CODE[0] and frame.file.endswith(_RUN_CODE[1]):

@@ -1,7 +1,7 @@
 """A path that a user named into a descriptor that is safe to read, or a clear refusal.
 
-Root follows nothing: openat2 refuses links on the way, and what was opened must be a regular file,
-owned by the user whose process names it, with one name, and small.
+Root follows nothing: openat2 refuses links on the way, and what was opened must be a regular file.
+A connection file is its user's, has one name and is small; a library is the one that was mapped.
 """
 
 import ctypes
@@ -10,7 +10,10 @@ import os
 import stat
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 from kerneld.errors import UnsafeFile
 from kerneld.parse.procfs import filesystem_type, place_of
@@ -26,7 +29,8 @@ SLOW_FILESYSTEMS = (
 )  # fmt: skip
 
 _SYS_OPENAT2 = 437
-_RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS = 0x02, 0x04
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x02, 0x04, 0x08
+_AT_FDCWD = -100
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -44,13 +48,58 @@ def open_connection_file(path: str, *, owner_uid: int) -> int:
 
     Returns the descriptor (close-on-exec). Raises UnsafeFile with the reason, FileNotFoundError.
     """
+    _check_path(path)
+    return _opened(path, partial(_check, owner_uid=owner_uid))
+
+
+def open_mapped(path: str, *, inode: int, user_uid: int) -> int:
+    """Open the very file that a process of this user had mapped there: it could read it, too.
+
+    Its device is not compared: btrfs and overlayfs tell stat another one than maps.
+    Raises UnsafeFile with the reason, FileNotFoundError.
+    """
+    _check_path(path)
+    fd = _opened(path, partial(_check_readable, user_uid=user_uid, most_bytes=None))
+    if os.fstat(fd).st_ino != inode:
+        os.close(fd)
+        raise UnsafeFile("it is another file by now, or in another place for that process")
+    return fd
+
+
+def open_folder(path: str) -> int:
+    """A descriptor of a folder without links on its way. Raises UnsafeFile, FileNotFoundError."""
+    _check_path(path)
+    return _openat2(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def open_below(folder: int, name: str, *, user_uid: int, most_bytes: int) -> int:
+    """Open a file below a folder that this user could read, too: `x.dist-info/RECORD`.
+
+    Raises UnsafeFile with the reason, FileNotFoundError.
+    """
+    check = partial(_check_readable, user_uid=user_uid, most_bytes=most_bytes)
+    return _opened(name, check, folder=folder)
+
+
+def names_in(folder: int, *, most: int) -> list[str]:
+    """The names in a folder, the first so many."""
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in islice(entries, most)]
+
+
+def _check_path(path: str) -> None:
     if not os.path.isabs(path) or "\0" in path:
         raise UnsafeFile("its path is not absolute")
     if is_slow(path):
         raise UnsafeFile("it lies on a network or user filesystem, which can stall whoever opens it")
-    fd = _openat2(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def _opened(path: str, check: Callable[[os.stat_result], None], *, folder: int = _AT_FDCWD) -> int:
+    """A FIFO is opened, too, without waiting for its other end, and then refused."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    fd = _openat2(path, flags, folder=folder)
     try:
-        _check(os.fstat(fd), owner_uid)
+        check(os.fstat(fd))
     except UnsafeFile:
         os.close(fd)
         raise
@@ -131,10 +180,23 @@ def _check(status: os.stat_result, owner_uid: int) -> None:
         raise UnsafeFile(f"it has {status.st_size} bytes, a connection file has some hundred")
 
 
-def _openat2(path: str, flags: int) -> int:
-    """openat2(2), Linux 5.6: no link of any kind on the whole way."""
-    how = struct.pack("QQQ", flags, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS)
-    fd: int = _libc.syscall(_SYS_OPENAT2, -100, os.fsencode(path), how, len(how))
+def _check_readable(status: os.stat_result, user_uid: int, most_bytes: int | None) -> None:
+    """Installed files have second names (conda and uv link them), and root's are read by all."""
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafeFile("it is no regular file")
+    if status.st_uid != user_uid and not status.st_mode & stat.S_IROTH:
+        raise UnsafeFile("its user could not read it")
+    if most_bytes is not None and status.st_size > most_bytes:
+        raise UnsafeFile(f"it has {status.st_size} bytes")
+
+
+def _openat2(path: str, flags: int, *, folder: int = _AT_FDCWD) -> int:
+    """openat2(2), Linux 5.6: no link of any kind on the whole way, and nothing above the folder."""
+    resolve = _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
+    if folder != _AT_FDCWD:
+        resolve |= _RESOLVE_BENEATH
+    how = struct.pack("QQQ", flags, 0, resolve)
+    fd: int = _libc.syscall(_SYS_OPENAT2, folder, os.fsencode(path), how, len(how))
     if fd >= 0:
         return fd
     code = ctypes.get_errno()

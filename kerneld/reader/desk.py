@@ -16,6 +16,7 @@ from kerneld.model.wire import (
     WORKING_ON,
     FactsLost,
     FileParsed,
+    LibraryOrder,
     ListenOrder,
     Order,
     Ping,
@@ -29,8 +30,6 @@ from kerneld.parse.connection import parse_connection
 from kerneld.parse.iopub import (
     Publisher,
     Refusal,
-    knows_scheme,
-    language_of,
     parse_iopub,
     topics_of,
 )
@@ -38,7 +37,8 @@ from kerneld.parse.stacks import MAX_TEXT_BYTES, NoStacks, parse_stacks
 from kerneld.reader.backlog import BYTES_A_TOKEN, Backlog, Heard
 from kerneld.reader.cells import Cells, make_room
 from kerneld.reader.ears import Ear, Ears
-from kerneld.reader.files import endpoint_of, read_file
+from kerneld.reader.files import endpoint_of, publisher_of, read_file
+from kerneld.reader.libraries import read_library
 from kerneld.reader.outbox import Outbox, receive
 from kerneld.reader.voice import Voice
 
@@ -142,6 +142,9 @@ class Desk:
                 self._listen(handle, implementation)
             case StackOrder(handle=handle, number=number) if fds:
                 self._outbox.put(self._stacks(handle, number, fds[0]))
+            case LibraryOrder(handle=handle) as library if fds:
+                file = self._files.get(-1 if handle is None else handle)
+                self._outbox.put(read_library(library, fds[0], file.cells if file else None))
             case ReleaseOrder(handle=handle):
                 self._forget(handle)
 
@@ -178,7 +181,7 @@ class Desk:
         if file is None:
             return self._say_listening(handle, "its connection file could not be read")
         try:
-            file.publisher = _publisher(handle, file, implementation)
+            file.publisher = publisher_of(handle, file.connection, file.key, implementation)
             endpoint = endpoint_of(file.connection, folder=file.folder)
         except SourceUnavailable as refusal:
             return self._say_listening(handle, refusal.reason)
@@ -279,14 +282,3 @@ class Desk:
             if file.ear is not None:
                 self._ears.open(file.ear)
                 self._say_listening(handle, _DEAF, deaf_since)
-
-
-def _publisher(handle: int, file: _File, implementation: str) -> Publisher:
-    """Raises SourceUnavailable where messages can't be proven: they are the user's, or a stranger's."""
-    scheme = file.connection.signature_scheme
-    if not file.key:
-        raise SourceUnavailable("its connection file has no key, so that nothing it says can be proven")
-    if not knows_scheme(scheme):
-        raise SourceUnavailable("its signature scheme is not known")
-    language = language_of(implementation, file.connection.kernel_name)
-    return Publisher(handle, file.key, scheme, language)

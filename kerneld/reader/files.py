@@ -1,4 +1,4 @@
-"""What the reader does with a connection file: its bytes, and the address it may listen to."""
+"""What the reader does with a connection file: its bytes, whom it may hear, and where."""
 
 import os
 import stat
@@ -6,6 +6,7 @@ import stat
 from kerneld.errors import SourceUnavailable
 from kerneld.model.process import Connection
 from kerneld.parse.connection import MAX_BYTES
+from kerneld.parse.iopub import Publisher, knows_scheme, language_of
 
 _MAX_SOCKET_PATH_BYTES = 107
 
@@ -16,6 +17,17 @@ def read_file(fd: int) -> tuple[bytes, str]:
     The folder is what Linux says of the open file, free of links, not what a user says.
     """
     return os.pread(fd, MAX_BYTES + 1, 0), os.path.dirname(os.readlink(f"/proc/self/fd/{fd}"))
+
+
+def publisher_of(handle: int, connection: Connection, key: bytes, implementation: str) -> Publisher:
+    """Raises SourceUnavailable where messages can't be proven: they are the user's, or a stranger's."""
+    scheme = connection.signature_scheme
+    if not key:
+        raise SourceUnavailable("its connection file has no key, so that nothing it says can be proven")
+    if not knows_scheme(scheme):
+        raise SourceUnavailable("its signature scheme is not known")
+    language = language_of(implementation, connection.kernel_name)
+    return Publisher(handle, key, scheme, language)
 
 
 def endpoint_of(connection: Connection, *, folder: str) -> str:

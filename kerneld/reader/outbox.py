@@ -5,13 +5,22 @@ import socket
 from collections import deque
 
 from kerneld.model.facts import CellStarted, SessionFact
-from kerneld.model.wire import MAX_DATAGRAM_BYTES, FactsLost, FileParsed, Pong, StackParsed, Told
+from kerneld.model.wire import (
+    MAX_DATAGRAM_BYTES,
+    FactsLost,
+    FileParsed,
+    LibraryParsed,
+    Pong,
+    StackParsed,
+    Told,
+)
 
-Said = Pong | FileParsed | StackParsed | FactsLost | SessionFact
+Said = Pong | FileParsed | StackParsed | LibraryParsed | FactsLost | SessionFact
 
 _FULL = 64
 _SEND_BUFFER_BYTES = 1 << 20
-_ORDER_BYTES = 4096
+_ORDER_BYTES = 32 * 1024
+"""a path of 4 KiB, each byte of which JSON may escape to six"""
 _MOST_FDS = 4
 
 

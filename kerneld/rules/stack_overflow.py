@@ -15,6 +15,7 @@ from kerneld.model.wording import exit_quote, log_quote, place, story, subject
 
 NEEDS = ("exit", "linux-log")
 REFINES = frozenset({Cause.SEGFAULT})
+WHY = "A function called itself too often, or held too much in local variables."
 
 
 def judge(case: Case) -> Verdict | None:
@@ -26,15 +27,13 @@ def judge(case: Case) -> Verdict | None:
     where = "is where the stack pointer stood, on a page that is not there"
     if end.at_bound:
         where = f"is the end of the main thread's stack{size}"
+    did = f"{subject(case)} used up the stack{size} of a thread{place(case, line)}"
     text = f"the address {end.fault_address:x} {where}"
     sure = end.at_bound and line.event.trust is Trust.KERNEL
     return Verdict(
         cause=Cause.STACK_OVERFLOW,
         confidence=Confidence.CERTAIN if sure else Confidence.LIKELY,
-        summary=(
-            f"{story(case, f'{subject(case)} used up the stack{size} of a thread{place(line)}')} A "
-            "function called itself too often, or held too much in local variables."
-        ),
+        summary=f"{story(case, did)} {WHY}",
         because=(
             exit_quote(case),
             log_quote(line),

@@ -12,12 +12,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kerneld.model.effects import Effect, Listen, ReadConnection, ReadStack, ReleaseFile
+from kerneld.model.effects import (
+    Effect,
+    Listen,
+    ReadConnection,
+    ReadLibrary,
+    ReadStack,
+    ReleaseFile,
+)
 from kerneld.model.facts import ConnectionRead, ListenState, SessionFact, SourceLost, SourceState
 from kerneld.model.process import Connection
 from kerneld.model.wire import (
     FactsLost,
     FileParsed,
+    LibraryParsed,
     ListenOrder,
     Ping,
     Pong,
@@ -56,9 +64,10 @@ class _File:
 
 
 class ReaderSource:
-    """Connection files, iopub and stacks, through a process without rights.
+    """Connection files, iopub, stacks and libraries, through a process without rights.
 
     on_stack: gets what a stack tells, in this source's thread: samples do not pass the queue.
+    on_library: what a library or its package's papers tell, likewise.
     """
 
     name = "iopub"
@@ -72,6 +81,7 @@ class ReaderSource:
         self._answered_at_s = 0.0
         self.refused_messages = 0
         self.on_stack: Callable[[StackParsed], None] = lambda _: None
+        self.on_library: Callable[[LibraryParsed], None] = lambda _: None
 
     @property
     def reader_pid(self) -> int | None:
@@ -80,7 +90,7 @@ class ReaderSource:
     # ------------------------------------------------------------------ from other threads
 
     def control(self, effect: Effect) -> None:
-        if isinstance(effect, ReadConnection | Listen | ReleaseFile | ReadStack):
+        if isinstance(effect, ReadConnection | Listen | ReleaseFile | ReadStack | ReadLibrary):
             self._mailbox.put(effect)
 
     def wake(self) -> None:
@@ -174,6 +184,9 @@ class ReaderSource:
             case ReadStack(handle=handle, number=number, fd=fd):
                 child.send(StackOrder(handle=handle, number=number), fd)
                 os.close(fd)
+            case ReadLibrary(order=library, fd=fd):
+                child.send(library, fd)
+                os.close(fd)
             case ReleaseFile(handle=handle):
                 file = self._files.pop(handle, None)
                 if file is not None:
@@ -195,7 +208,7 @@ class ReaderSource:
 
     def _believe(
         self,
-        said: Pong | FileParsed | StackParsed | FactsLost | SessionFact,
+        said: Pong | FileParsed | StackParsed | LibraryParsed | FactsLost | SessionFact,
         child: Child,
         outlet: Outlet,
     ) -> None:
@@ -208,6 +221,8 @@ class ReaderSource:
                 self._file_parsed(said, child, outlet)
             case StackParsed():
                 self.on_stack(said)
+            case LibraryParsed():
+                self.on_library(said)
             case _ if said.handle in self._files:
                 outlet.offer(said)
             case _:

@@ -12,6 +12,7 @@ from kerneld.errors import SourceUnavailable
 from kerneld.model.wire import (
     MAX_DATAGRAM_BYTES,
     WORKING_ON,
+    LibraryOrder,
     ListenOrder,
     Order,
     Ping,
@@ -21,7 +22,7 @@ from kerneld.model.wire import (
 )
 from kerneld.proc.memory import Resident
 
-Orders = ReadOrder | ListenOrder | ReleaseOrder | StackOrder | Ping
+Orders = ReadOrder | ListenOrder | ReleaseOrder | StackOrder | LibraryOrder | Ping
 _ENVIRON = {"MALLOC_ARENA_MAX": "2", "LC_ALL": "C.UTF-8"}
 
 

@@ -28,7 +28,15 @@ view[0]
 # once takes its last cell's start along, and nobody outside can know of it.
 SENT = "import time\ntime.sleep(0.3)\n"
 NULL_READ = SENT + "import ctypes\nctypes.string_at(0)"
+# the file is looked for within 0.1 s
+WITH_FAULTHANDLER = """import ctypes, faulthandler, time
+faulthandler.enable(open("fault.log", "w"))
+time.sleep(0.3)
+def read(place):
+    return ctypes.string_at(place)
+read(0)"""
 FATAL_CELLS = {
+    "faulthandler": WITH_FAULTHANDLER,
     "segfault": NULL_READ,
     "thread-segfault": SENT
     + "import ctypes, threading\nthread = threading.Thread(target=ctypes.string_at, args=(0,))\n"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import asked_for
 import deaths
+import libraries
 import others
 import workers
 from cells import ABORT_WITH_ROOM, FATAL_CELLS, REFUSED_MEMORY
@@ -38,6 +39,8 @@ SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "killed-gigabyte": deaths.killed_with_a_gigabyte,
     "killed-past": deaths.killed_in_a_cgroup_with_a_past,
     "killed-idle": deaths.killed_idle,
+    "library": libraries.crash_in_a_library,
+    "wheel": libraries.crash_in_a_wheel,
     "shutdown": asked_for.shut_down,
     "refused-memory": deaths.fatal("refused-memory", REFUSED_MEMORY),
     "abort-with-room": deaths.fatal("abort-with-room", ABORT_WITH_ROOM),

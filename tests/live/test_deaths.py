@@ -5,6 +5,7 @@ import os
 import pytest
 from cells import SHM_BYTES
 from deaths import STARTS_BEFORE_GIVING_UP
+from libraries import PACKAGE, VERSION
 from report import NEEDED, SEEING, Report, each_role, story
 from rig import OTHER, PLAIN
 from scenarios import SCENARIOS
@@ -29,6 +30,9 @@ FAULTS = [
     ("shm-room", Cause.BUS_ERROR, 7, None),
     ("wild-write", Cause.SEGFAULT, 11, None),
     ("abort-with-room", Cause.ABORT, 6, None),
+    ("library", Cause.SEGFAULT, 11, None),
+    ("wheel", Cause.SEGFAULT, 11, None),
+    ("faulthandler", Cause.SEGFAULT, 11, None),
 ]
 # the signal is certain, what it came of is told by numbers
 REFINED = [
@@ -148,6 +152,39 @@ def test_a_segfault_names_the_faulting_object(report: Report, role: str, scenari
 
 @pytest.mark.parametrize("role", SEEING)
 @pytest.mark.parametrize(
+    ("scenario", "object_", "package"),
+    [("library", "libcrashing.so", None), ("wheel", "native.so", (PACKAGE, VERSION))],
+)
+def test_a_crash_is_placed_in_its_function_and_package(
+    report: Report, role: str, scenario: str, object_: str, package: tuple[str, str] | None
+) -> None:
+    """What was found after the first verdict raised its revision before it settled."""
+    end = report.first(role, scenario)
+    assert end.fault is not None, story(end)
+    assert (end.fault.object, end.fault.symbol) == (object_, "crash_in_c"), story(end)
+    owner = (end.fault.package, end.fault.version) if end.fault.package else None
+    assert owner == package, story(end)
+    assert f"in {object_}'s function crash_in_c" in end.summary
+    assert end.revision == 2
+
+
+@each_role
+def test_faulthandlers_own_file_tells_the_line(report: Report, role: str) -> None:
+    """With it Linux logs no line; a plain user's recorder reads the file, too."""
+    end = report.first(role, "faulthandler")
+    assert end.stack is not None, story(end)
+    assert [(f.function, f.line) for f in end.stack.frames[:2]] == [("<module>", 6), ("read", 5)]
+    assert end.cell is not None
+    assert end.cell.line == 5
+    assert "Line 5 of the cell was running." in end.summary
+    assert end.fault is not None
+    assert (end.fault.kind, end.fault.object) == ("segfault", None)
+    assert any(piece.source == "faulthandler" for piece in end.because), story(end)
+    assert any(blind.source == "fault-place" for blind in end.blind), story(end)
+
+
+@pytest.mark.parametrize("role", SEEING)
+@pytest.mark.parametrize(
     ("scenario", "confidence"),
     [("stack-overflow", Confidence.CERTAIN), ("thread-stack-overflow", Confidence.LIKELY)],
 )
@@ -194,6 +231,7 @@ def test_a_plain_user_is_told_that_the_log_was_closed(report: Report) -> None:
     end = report.first("plain", "segfault")
     assert end.fault is None or end.fault.object is None
     assert any("log" in blind.source for blind in end.blind), end.blind
+    assert any(blind.source == "fault-place" for blind in end.blind), end.blind
 
 
 @pytest.mark.parametrize("role", SEEING)
