@@ -68,9 +68,10 @@ def command(
     Equal crashes in a row are told as one, with their number.
 
     What is not believed: lines of other programs, records that user space wrote into
-    the Linux log, and a line without the prefix that its neighbours have. Text without
-    priorities can be forged all the same: "trust" in the JSON says `kernel` where
-    priorities show that Linux wrote the line, else `text`.
+    the Linux log, a line without the prefix that its neighbours have, and what may be
+    the rest of a name that holds newlines. Text without priorities can be forged all
+    the same: "trust" in the JSON says `kernel` where priorities show that Linux wrote
+    the line, else `text`.
 
     A time without a year is of the last year that fits the file's own date. Events whose time is
     not known are left out by --since and --until.

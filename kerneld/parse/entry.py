@@ -51,6 +51,20 @@ class Entry:
         """Linux itself speaks, as far as the line tells."""
         return self.identifier in (None, "kernel")
 
+    @property
+    def is_record(self) -> bool:
+        """A whole record of Linux's or the journal's, whatever its text holds."""
+        return self.escaped or self.shape[:1] == "J" or self.shape in ("jp", "jx")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An Entry, and the number of its line in the file. is_doubted: see kerneld.parse.belief."""
+
+    entry: Entry
+    number: int
+    is_doubted: bool = False
+
 
 def facility_number(name: str) -> int:
     """`kern` is 0; a name that is not known is no facility of Linux."""

@@ -19,7 +19,14 @@ _AUDIT = (
     r"auid=(?:[0-9]{{1,10}}|unset) uid=(?P<uid>[0-9]{{1,10}}) "
     r"gid=[0-9]{{1,10}} ses=(?:[0-9]{{1,10}}|unset)(?: subj=.{{0,300}})? pid=(?P<pid>[0-9]{{1,10}}) "
     r'comm=(?P<audit_comm>"[^"]{{0,60}}"|[0-9A-F]{{2,32}}|\(null\)) '
-    r'(?:exe=(?:"[^"]{{0,4200}}"|[0-9A-F]+|\(null\)) )?'
+    r'(?:exe=(?:"[^"]{{0,4200}}"|[0-9A-F]+|\(null\)) )?(?:reason="[^"]{{0,40}}" )?'
+)
+# `ausearch -i`: numbers as words, names as they are; of a name that holds ` exe=` nothing is told
+_INTERPRETED = (
+    r"(?:node=\S{{1,255}} )?type=(?:{type}) msg=audit\([^()]{{1,60}}\) ?: "
+    r"auid=\S{{1,255}} uid=(?:(?P<uid>[0-9]{{1,10}})|\S{{1,255}}) gid=\S{{1,255}} ses=\S{{1,10}}"
+    r"(?: subj=.{{0,300}}?)? pid=(?P<pid>[0-9]{{1,10}}) comm=(?P<comm>.{{1,15}}?) "
+    r"(?:exe=.{{1,4200}}? )?(?:reason=.{{1,40}}? )?"
 )
 # auditd's log_format = ENRICHED: the names behind a group separator
 _ENRICHED = r"(?:\x1d.{0,2000})?"
@@ -273,14 +280,23 @@ TABLE: tuple[Row, ...] = (
         rf"(?:, pid=(?:{_PID}|'?<unknown>'?))?(?:, name=(?:<unknown>|(?P<xid_comm>[^,]{{1,60}})))?"
         r"(?:, .{0,2000})?",
     ),
-    # kernel/auditsc.c audit_seccomp, where no auditd listens; sig=0 is a log entry, no death
+    # kernel/auditsc.c audit_seccomp, where no auditd listens; sig=0 is a log entry, no death;
+    # arch= from 3.16, exe= from 3.15, reason= to 3.12
     _row(
         "seccomp",
         frozenset({5}),
         " auid=",
         _AUDIT.format(type="1326|SECCOMP")
-        + r"sig=(?P<signal>[1-9][0-9]?) arch=[0-9a-f]+ syscall=-?[0-9]+ "
+        + r"sig=(?P<signal>[1-9][0-9]?)(?: arch=[0-9a-f]+)? syscall=-?[0-9]+ "
         rf"compat=[01] ip=(?P<ip>{HEX}) code={HEX}{_ENRICHED}",
+    ),
+    _row(
+        "seccomp",
+        frozenset({5}),
+        " auid=",
+        _INTERPRETED.format(type="SECCOMP")
+        + r"sig=(?P<signal_name>SIG[A-Z0-9+]{2,9})(?: arch=\S{1,20})? syscall=\S{1,40} "
+        rf"compat=[01] ip=(?P<ip>{HEX}) code=\S{{1,20}}",
     ),
     # kernel/auditsc.c audit_core_dumps (ANOM_ABEND)
     _row(
@@ -288,8 +304,15 @@ TABLE: tuple[Row, ...] = (
         frozenset({5}),
         " auid=",
         _AUDIT.format(type="1701|ANOM_ABEND")
-        + r'(?:reason="[^"]{0,40}" )?sig=(?P<signal>[1-9][0-9]?)(?: res=[01])?'
+        + r"sig=(?P<signal>[1-9][0-9]?)(?: res=[01])?"
         + _ENRICHED,
+    ),
+    _row(
+        "other",
+        frozenset({5}),
+        " auid=",
+        _INTERPRETED.format(type="ANOM_ABEND")
+        + r"sig=(?P<signal_name>SIG[A-Z0-9+]{2,9})(?: res=(?:yes|no))?",
     ),
     # drivers/staging/android/lowmemorykiller.c, to 4.11; several lines in one record
     _row(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kerneld.model.facts import LogEvent
 from kerneld.model.vocabulary import Trust
-from kerneld.parse.fault_table import CUT_TABLE, OBJECT, TABLE, WARNING, Row
+from kerneld.parse.fault_table import CUT_TABLE, OBJECT, SIGNALS, TABLE, WARNING, Row
 from kerneld.parse.kmsg_text import COMM, Message, shown
 from kerneld.parse.oom_lines import ASKER
 
@@ -77,6 +77,8 @@ def _event(row: Row, groups: dict[str, str | None], message: Message) -> LogEven
             fields["object"] = shown(text)
         elif name in ("fault_addr", "ip"):
             fields[name] = text
+        elif name == "signal_name":
+            fields["signal"] = SIGNALS.get(text)
         else:
             fields[name] = int(text)
     event = message.event(fields)

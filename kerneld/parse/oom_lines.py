@@ -88,6 +88,9 @@ ASKER = (
         rf"Pid: (?P<pid>[0-9]{{1,10}}), comm: +{COMM} (?:Tainted: |Not tainted).{{0,300}}", re.DOTALL
     ),
 )
+_NODES = re.compile(r",mems_allowed=[0-9,-]*,(?=oom_memcg=/|global_oom,task_memcg=/|task_memcg=/)")
+"""cpuset_print_current_mems_allowed prints a cpuset's name, which has no slash"""
+MAX_WAYS = 32
 SKIPPED = re.compile(rf"{WHAT}: OOM victim [0-9]+ \({COMM}\) is already exiting.*", re.DOTALL)
 NUMBERS = (
     "total_vm_kb", "anon_rss_kb", "file_rss_kb", "shmem_rss_kb", "oom_score_adj",
@@ -121,7 +124,8 @@ def split_cgroups(
 ) -> tuple[str | None, str | None, str | None]:
     """(task_memcg, oom_memcg, task) of `CPUSET,mems_allowed=…,…,task_memcg=…,task=COMM`.
 
-    Of several ways to split at `,task_memcg=` the one where the task is below the limit counts.
+    A cgroup's name may hold all of these words, but only the cgroups of memory are printed as paths:
+    of several ways to split the first counts in which the task is below the limit.
     """
     tail = f",task={comm}"
     if comm is not None and middle.endswith(tail):
@@ -130,18 +134,19 @@ def split_cgroups(
         head, found, comm = middle.rpartition(",task=")
         if not found:
             return None, None, None
-    _, _, scope = head.partition(",mems_allowed=")
-    _, marked, owner = scope.partition(",oom_memcg=")
-    if constraint != "CONSTRAINT_MEMCG" or not marked:
-        return scope.partition(",task_memcg=")[2] or None, None, comm
-    parts = owner.split(",task_memcg=")
-    ways = [
-        (",task_memcg=".join(parts[:i]), ",task_memcg=".join(parts[i:])) for i in range(1, len(parts))
-    ]
-    below = [
-        (limit, task)
-        for limit, task in ways
-        if task == limit or task.startswith(f"{limit.rstrip('/')}/")
-    ]
-    limit, task = (below or ways or [(owner, "")])[0]
+    scopes = [head[nodes.end() :] for nodes in _NODES.finditer(head)][:MAX_WAYS]
+    limited = [scope for scope in scopes if scope.startswith("oom_memcg=")]
+    if constraint != "CONSTRAINT_MEMCG" or not limited:
+        marked = (scope for scope in scopes if scope not in limited)
+        return next(marked, "").partition("task_memcg=")[2] or None, None, comm
+    ways = [way for scope in limited for way in _ways(scope)]
+    below = (way for way in ways if f"{way[1]}/".startswith(f"{way[0].rstrip('/')}/"))
+    limit, task = next(below, ways[0])
     return task or None, limit, comm
+
+
+def _ways(scope: str) -> list[tuple[str, str]]:
+    """(oom_memcg, task_memcg) of `oom_memcg=…,task_memcg=…`, at each place where it may be split."""
+    owner = scope.removeprefix("oom_memcg=")
+    splits = list(re.finditer(",task_memcg=", owner))[:MAX_WAYS]
+    return [(owner[: split.start()], owner[split.end() :]) for split in splits] or [(owner, "")]

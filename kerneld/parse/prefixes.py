@@ -4,6 +4,7 @@ What an application wrote is never unwrapped further: only Linux's own lines may
 inside (`host kernel: [123.456789] …`).
 """
 
+import csv
 import re
 
 from kerneld.model.vocabulary import Trust
@@ -13,7 +14,9 @@ from kerneld.parse.kmsg import parse_record
 from kerneld.parse.layers import Layers
 
 MAX_LAYERS = 10
-
+MAX_ROW = 1 << 14
+UNKNOWN = "?"
+"""whoever speaks in a row of a table that does not say so"""
 
 _SIGNS = re.compile(r"[:|\[]")
 
@@ -41,7 +44,9 @@ def _next(rest: str, layers: Layers) -> str | None:
         return _inside_linux(rest, layers)
     first = rest[:1]
     if first == "{" or first == '"':
-        return _json(rest, layers)
+        return _json(rest, layers) or _csv(rest, layers)
+    if ',"' in rest and (message := _csv(rest, layers)) is not None:
+        return message
     if first == "[":
         return _bracket(rest, layers)
     if first == "<":
@@ -199,8 +204,31 @@ def _json(rest: str, layers: Layers) -> str | None:
     return entry.text
 
 
+def _csv(rest: str, layers: Layers) -> str | None:
+    """A row of a table: its longest field is the message, `kernel` in another says who speaks."""
+    if layers.shape or len(rest) > MAX_ROW or wrappings.CSV.match(rest) is None:
+        return None
+    try:
+        fields = next(csv.reader([rest], strict=True))
+    except csv.Error:
+        return None
+    message = max(fields, key=len)
+    layers.is_copied = True
+    if len(fields) > 1:
+        dates = (stamps.ISO.fullmatch(text) or stamps.SYSLOG.fullmatch(text) for text in fields)
+        date = next(filter(None, dates), None)
+        layers.add(
+            "v",
+            stamp=stamps.stamp_of(date.groupdict()) if date else None,
+            identifier="kernel" if "kernel" in fields else UNKNOWN,
+        )
+    return message
+
+
 def _take_uptime(rest: str, found: re.Match[str], layers: Layers) -> str:
     layers.add("u", uptime_s=float(found["uptime"]), caller=found.groupdict().get("caller"))
+    if layers.identifier == UNKNOWN:
+        layers.identifier = None
     return rest[found.end() :]
 
 

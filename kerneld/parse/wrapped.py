@@ -41,7 +41,7 @@ _LINES = (
     *((row.needle, row.pattern) for row in TABLE),
 )
 _ROW = re.compile(r"\[ *[0-9]{1,10}\](?: +-?[0-9]{1,18}){6,12} [^ ].{0,14}")
-_TORN_NAME = re.compile(
+_NAMED = re.compile(
     r".{1,40}\](?:: segfault (?:at|\()| trap | general protection| control protection| bad frame in "
     r"|: unhandled |: (?:bus error|illegal instruction|floating point exception|unknown signal) \()"
     rf".{{1,300}}? in .{{1,{MAX_NAME + 40}}}",
@@ -103,14 +103,19 @@ def _may_tell(pieces: list[str]) -> bool:
     return any(needle in near for needle in NEEDLES)
 
 
+def may_tell(text: str) -> bool:
+    """It may be a line of a death, or of an OOM report's table: nearly every other line is none."""
+    return text.startswith("[") or any(needle in text for needle in NEEDLES)
+
+
+def names_object(text: str) -> bool:
+    """A crash that names the file it happened in, as its user named it."""
+    return " in " in text and "]" in text and _NAMED.fullmatch(text) is not None
+
+
 def is_torn_name(text: str) -> bool:
     """A crash whose file's name is not closed by the addresses of its map: it may hold a newline."""
-    return (
-        " in " in text
-        and text[-1:] not in (">", "…")
-        and not ends_name(text)
-        and _TORN_NAME.fullmatch(text) is not None
-    )
+    return text[-1:] not in (">", "…") and names_object(text) and not ends_name(text)
 
 
 def ends_name(text: str) -> bool:

@@ -19,10 +19,12 @@ NUMBER = re.compile(r" {0,12}[0-9]{1,9}(?:[:-](?![0-9]{2}[:.-])|\t)", re.ASCII)
 LESS_NUMBER = re.compile(
     r" {1,8}[0-9]{1,7} {1,2}(?=\[ *[0-9]|<[0-9]|[0-9]{4}-[0-9]{2}-|[^\W\d_]{3} +[0-9]{1,2} [0-9]{2}:)"
 )
+_DATED = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]|[^\W\d_]{3} +[0-9]{1,2} [0-9]{2}:"
 GREPPED = re.compile(
-    r"[^\s:]{0,200}[./][^\s:]{0,200}:(?:[0-9]{1,9}:)?"
-    r"(?=\[ *[0-9]|<[0-9]{1,3}>|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]|[^\W\d_]{3} +[0-9]{1,2} [0-9]{2}:)"
+    rf"[^\s:]{{0,200}}[./][^\s:]{{0,200}}:(?:[0-9]{{1,9}}:)?(?=\[ *[0-9]|<[0-9]{{1,3}}>|{_DATED})"
+    rf"|[^\W\d_][\w-]{{1,60}}:(?:[0-9]{{1,9}}:)?(?={_DATED})"
 )
+"""`/var/log/kern.log:7:[`, and `messages:Nov`: before anything but a date that is a program's tag"""
 UPTIME = re.compile(
     r"\[ *(?P<uptime>[0-9]{1,10}\.[0-9]{6})(?:@[0-9]{1,3})?(?: <[ +0-9.]{1,20}>)?\]"
     r"(?: ?\[ *(?P<caller>[TC][0-9]{1,10})\])? ?"
@@ -38,11 +40,14 @@ DECODED = re.compile(
     r"(?P<facility>kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|local[0-7]) *:"
     r"(?P<level>emerg|alert|crit|err|warn|notice|info|debug) *: ?"
 )
+_IPV6 = r"(?=\S{0,36}::|(?:[^\s:]{1,4}:){7})[0-9A-Fa-f:]{2,39}(?:%\w{1,15})?"
 IDENT = (
     r"(?:[a-z][a-z0-9]{2,8}\.[a-z]{3,7} +)?(?P<ident>[^\s\[\]:\"'{}]{1,128})"
     r"(?:\[(?P<ident_pid>[0-9]{1,10})\])?: ?"
 )
-HOST_IDENT = re.compile(rf" {{0,3}}(?:(?P<host>\S{{0,254}}[^\s:]) +)??{IDENT}")
+HOST_IDENT = re.compile(
+    rf" {{0,3}}(?:(?P<host>\S{{0,254}}[^\s:]) +)??(?!{_IPV6} ){IDENT}"  # its colons end no name
+)
 HOST_ONLY = re.compile(
     r" {0,3}(?P<host>\S{0,254}[^\s:]) "
     r"(?=\[ *[0-9]{1,10}\.[0-9]{6}\]|<[0-9]>\[|[0-9]{1,10},[0-9]{1,19},[0-9]{1,19},)"
@@ -70,3 +75,8 @@ CONSOLE = re.compile(
 )
 OVERWRITTEN = re.compile(r" *(?P<uptime>[0-9]{1,10}\.[0-9]{6})\] ")
 DMESG_ISO = re.compile(r"[0-9-]{10}T[0-9:]{8},[0-9]{6}[+-][0-9]{2}:[0-9]{2} ")
+# a row of a table: a field in quotes, first or behind a name, a number or a date
+CSV = re.compile(
+    r'"|(?:[^\W\d][^\s",:\[\]]{0,60}|[0-9]{1,12}'
+    r'|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{8,18}(?:Z|[+-][0-9:]{4,5})?),(?=[^,]{0,64},|")'
+)

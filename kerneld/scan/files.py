@@ -19,6 +19,8 @@ from kerneld.errors import UsageError
 BLOCK_BYTES = 1 << 20
 SILENCE_S = 0.5
 POLL_S = 0.25
+MARK_BYTES = 512
+"""of a followed file, by which it is known again: a line has a time, as a rule"""
 MAX_RECORD_BYTES = 16_384
 """of /dev/kmsg: less room is EINVAL"""
 
@@ -215,14 +217,18 @@ def _device(fd: int, name: str, *, follow: bool) -> Iterator[bytes | None]:
 
 
 def _followed(fd: int, name: str, done: int) -> Iterator[bytes | None]:
-    """What is appended; a file that was cut is read from its start, one that was replaced anew."""
+    """What is appended; a file that was cut is read from its start, one that was replaced anew.
+
+    One that was cut and has grown beyond its old size since is known by what stands before its end.
+    """
     own = os.dup(fd)
+    mark = _mark(own, done)
     try:
         while True:
             yield None
             time.sleep(POLL_S)
             now = os.fstat(own)
-            if now.st_size < done:
+            if now.st_size < done or _mark(own, done) != mark:
                 os.lseek(own, 0, os.SEEK_SET)
                 done = 0
             elif now.st_size == done and (newer := _replacement(name, now)) is not None:
@@ -231,8 +237,15 @@ def _followed(fd: int, name: str, done: int) -> Iterator[bytes | None]:
             while block := os.read(own, BLOCK_BYTES):
                 done += len(block)
                 yield block
+            mark = _mark(own, done)
     finally:
         os.close(own)
+
+
+def _mark(fd: int, done: int) -> bytes:
+    """The last bytes that were read."""
+    size = min(done, MARK_BYTES)
+    return os.pread(fd, size, done - size)
 
 
 def _replacement(name: str, known: os.stat_result) -> int | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
 from kerneld.model.facts import LogEvent
-from kerneld.parse.anylog import AnyLog
+from kerneld.parse.anylog import DOUBT_BYTES, AnyLog
 from kerneld.scan.needles import TELLING, Hits, finders
 
 WHOLE_BYTES = 1 << 20
@@ -25,6 +25,7 @@ MAX_RECORD = 1 << 16
 _EXPORT = re.compile(rb"(?:\s*|-- [^\n]{0,200}\n)__(?:CURSOR|REALTIME_TIMESTAMP)=")
 """the journal's export format: read record by record from its start, because a value may hold
 whatever looks like the next record; the length before it alone tells where it ends"""
+_RETURN = re.compile(rb"\r[^\r]")
 _PRETTY = re.compile(rb"\s*\[?\s*\{\s*\n\s*\"")
 
 
@@ -51,6 +52,7 @@ class LogReader:
         self._separator: bytes | None = None
         self._is_overlong = False
         self._is_export = False
+        self._has_only_returns = False
         self._lost_bytes = 0
 
     @property
@@ -61,6 +63,9 @@ class LogReader:
         """The events that the block completes."""
         if not self._seen_bytes:
             self._recognise(block)
+        if self._has_only_returns:
+            self._has_only_returns = b"\n" not in block
+            block = block.replace(b"\r", b"\n")
         self._seen_bytes += len(block)
         if self._is_overlong:
             newline = block.find(b"\n")
@@ -95,6 +100,7 @@ class LogReader:
         """Records of several lines are read from their first line on."""
         head = block[:4096]
         self._is_export = _EXPORT.match(head) is not None
+        self._has_only_returns = b"\n" not in block and _RETURN.search(head) is not None
         if _PRETTY.match(head):
             self._separator = b"\n{"
 
@@ -107,7 +113,7 @@ class LogReader:
                 hit = self._hit(hits, data, position)
                 start = end if hit < 0 else self._start_of(data, hit, position)
                 if start > position:
-                    yield from self._log.gap()
+                    yield from self._log.gap(data[max(position, start - DOUBT_BYTES) : start])
                     self._number += data.count(b"\n", position, start)
                     position = start
                 if hit < 0:

@@ -4,6 +4,7 @@ import pytest
 from test_prefixes import SIZES, scan
 
 from kerneld.model.vocabulary import Trust
+from kerneld.scan.reader import WHOLE_BYTES
 
 KILL = f"Out of memory: Killed process 4242 (python3) {SIZES}"
 TORN = "a[1]: segfault at 0 ip 0 sp 0 error 4 in x"
@@ -190,9 +191,28 @@ def test_who_logs_under_a_daemon_s_name_must_be_one() -> None:
     assert told(f'{{{known},"_COMM":"earlyoom"}}') == [("earlyoom", 9)]
 
 
-def test_audit_s_enriched_lines_are_read() -> None:
+def test_audit_s_enriched_and_interpreted_lines_are_read() -> None:
     who = 'auid=0 uid=0 gid=0 ses=1 pid=9 comm="x" exe="/x" sig=6 res=1\x1dAUID="joe" UID="joe"'
     assert told(f"type=ANOM_ABEND msg=audit(1.2:3): {who}") == [("other", 9)]
+    said = (
+        "msg=audit(11/26/2026 10:11:12.123:4) : auid=joe uid=joe gid=joe ses=1 pid=9 comm=a b exe=/x y"
+    )
+    call = "arch=x86_64 syscall=ptrace compat=0 ip=0x7f code=kill"
+    for line, expected in (
+        (f"type=ANOM_ABEND {said} sig=SIGSEGV res=yes ", ("other", 9, "a b", 11)),
+        (f"type=SECCOMP {said} sig=SIGSYS {call} ", ("seccomp", 9, "a b", 31)),
+    ):
+        [event] = scan(f"----\n{line}\n")
+        assert (event.kind, event.pid, event.comm, event.signal) == expected
+    assert told(f"type=SECCOMP {said} sig=SIG0 {call} ") == []
+
+
+def test_audit_s_own_time_counts_where_the_line_has_no_other() -> None:
+    [event] = scan('type=1701 audit(1795687872.25:3): auid=0 uid=0 gid=0 ses=1 pid=9 comm="x" sig=6\n')
+    assert event.time is None, "no milliseconds: not audit's"
+    [event] = scan('type=1701 audit(1795687872.250:3): auid=0 uid=0 gid=0 ses=1 pid=9 comm="x" sig=6\n')
+    assert event.time is not None
+    assert event.time.isoformat() == "2026-11-26T10:11:12.250000+00:00"
 
 
 def test_a_victim_that_ends_by_itself_was_not_killed() -> None:
@@ -202,6 +222,32 @@ def test_a_victim_that_ends_by_itself_was_not_killed() -> None:
     )
     skipped = "Out of memory: OOM victim 7 (x) is already exiting. Skip killing the task"
     assert told(f"{AT}{summary}", f"{AT}{skipped}", f"{LATER}y") == []
+
+
+# ---------------------------------------------------------------- applications in a syslog file
+
+
+@pytest.mark.parametrize("size", [10, 5_000, 60_000])
+@pytest.mark.parametrize("deep", [0, WHOLE_BYTES + 10])
+def test_no_line_of_an_application_s_long_message_is_linux_s(size: int, deep: int) -> None:
+    head = "Nov 26 10:11:12 h app[7]: "
+    text = "a line of a message\n" * (size // 20)
+    log = f"{head}{'x' * 70}\n" * (deep // 97) + f"{head}begins\n{text}{KILL}\n{head}y\n"
+    assert [*scan(log)] == []
+
+
+def test_a_part_of_a_log_without_prefixes_is_read_far_behind_one_with() -> None:
+    bare = "usb 1-1: new\n" * 8000
+    assert [event.pid for event in scan(f"{SYSLOG}x\n{bare}{KILL}\n{bare}")] == [4242]
+
+
+@pytest.mark.parametrize("before", ["h kernel: x", "h app[3]: x"])
+@pytest.mark.parametrize("form", [f"{AT}{{}}", f"<3>{AT}{{}}", "3,1,12345678,-;{}"])
+def test_a_syslog_line_without_a_tag_is_nobody_s(before: str, form: str) -> None:
+    line = f"Nov 26 10:11:12 {{}} {form.replace('{}', KILL)}"
+    tagged = f"Nov 26 10:11:10 {before}"
+    assert told(tagged, line.format("h"), tagged) == []
+    assert told(tagged, line.format("10.0.0.5"), tagged) == [("oom_global", 4242)], "netconsole"
 
 
 # ---------------------------------------------------------------- the journal's export format

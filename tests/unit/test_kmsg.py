@@ -204,6 +204,24 @@ def test_commas_in_a_cgroup_s_name_forge_nothing() -> None:
     assert (event.pid, event.uid, event.oom_cgroup, event.cgroup) == (7, 1000, group, f"{group}/c")
 
 
+@pytest.mark.parametrize(
+    ("cpuset", "limit", "group"),
+    [
+        ("c,mems_allowed=9,oom_memcg=/forged", "/a", "/a/b"),
+        ("c,mems_allowed=9,global_oom,task_memcg=", "/a", "/a"),
+        ("/", "/u/x,mems_allowed=9,oom_memcg=/forged", "/u/x,mems_allowed=9,oom_memcg=/forged/y"),
+        ("x", "/", "/u,mems_allowed=0,oom_memcg=/,task_memcg=/v"),
+    ],
+)
+def test_a_cgroup_s_name_forges_no_other(cpuset: str, limit: str, group: str) -> None:
+    [event] = kernel(
+        (6, f"oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset={cpuset},mems_allowed=0-1,3,"
+            f"oom_memcg={limit},task_memcg={group},task=py,pid=7,uid=1000"),
+        (3, f"Memory cgroup out of memory: Killed process 7 (py) {SIZES}"),
+    )  # fmt: skip
+    assert (event.oom_cgroup, event.cgroup) == (limit, group)
+
+
 # ---------------------------------------------------------------- belief
 
 
@@ -365,6 +383,8 @@ OLD = f"Killed process 8 (c) {SIZES.partition(', UID')[0]}"
         (["NVRM: Xid (0000:01:00): 8, Channel 00000020"], ("xid", None, None)),
         (['audit: type=1701 audit(1:3): auid=1 uid=0 gid=0 ses=1 pid=9 comm="x" exe="/x" sig=6 res=1'],
          ("other", 9, "x")),
+        (['type=1326 audit(1.2:3): auid=1 uid=0 gid=0 ses=1 pid=9 comm="x" reason="seccomp" sig=31 '
+          "syscall=62 compat=0 ip=0x1 code=0x0"], ("seccomp", 9, "x")),
         (["type=1326 audit(1.2:3): auid=1 uid=0 gid=0 ses=1 subj==unconfined pid=9 comm=782079 "
           'exe="/x y" sig=31 arch=c000003e syscall=1 compat=0 ip=0x1 code=0x0'], ("seccomp", 9, "x y")),
     ],

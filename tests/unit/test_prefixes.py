@@ -31,6 +31,8 @@ def scan(text: str | bytes) -> list[LogEvent]:
 
 
 def wrapped(name: str, message: str, level: int = 6) -> str:
+    if ALL[name].endswith('"'):
+        message = message.replace('"', '""')
     shape = ALL[name].replace("{level}", str(level)).replace("{word}", f"{WORDS[level]:6}")
     return shape.replace("{}", message)
 
@@ -209,6 +211,20 @@ def test_partial_lines_of_a_container_are_one() -> None:
 def test_a_record_s_dictionary_is_no_line() -> None:
     text = f"3,1,12345678,-;Out of memory: Killed process 7 (py) {SIZES}\n SUBSYSTEM=x\n DEVICE=+y:z\n"
     assert [event.pid for event in scan(text)] == [7]
+
+
+def test_a_row_of_a_table_that_another_program_filled_is_not_linux_s() -> None:
+    for row in (
+        '"2026-11-26T10:11:12Z","h","python","{}"',
+        '2026-11-26 10:11:12,python,"{}"',
+        'x,"{}"',
+    ):
+        assert scan(f"{row}\n".replace("{}", f"Out of memory: Killed process 7 (py) {SIZES}")) == []
+
+
+def test_a_terminal_s_returns_end_lines_where_nothing_else_does() -> None:
+    kill = f"[   12.345678] Out of memory: Killed process 7 (py) {SIZES}"
+    assert [event.line_number for event in scan(f"[   11.000001] x\r{kill}\r[   13.000001] y\r")] == [2]
 
 
 # ---------------------------------------------------------------- times
