@@ -24,6 +24,7 @@ _SCHEMA = """
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = OFF;
     PRAGMA temp_store = MEMORY;
+    PRAGMA cache_size = -256;
     CREATE TABLE living (pid INTEGER, kernel_id TEXT, uid INTEGER, state TEXT, document TEXT NOT NULL);
     CREATE TABLE daemon (at INTEGER NOT NULL, document TEXT NOT NULL);
     BEGIN IMMEDIATE;
@@ -44,6 +45,21 @@ class Living:
         return self.daemon is not None and self.at is not None and abs(now - self.at) < FRESH
 
 
+@dataclass(frozen=True, slots=True)
+class LivingRow:
+    """A state as it is written: a seventh of its size while a kernel rests and nothing is new."""
+
+    pid: int
+    kernel_id: str
+    uid: int
+    state: str
+    document: str
+
+
+def row_of(state: LivingState) -> LivingRow:
+    return LivingRow(state.key.pid, state.kernel_id, state.uid, state.state, state.model_dump_json())
+
+
 class LiveWriter:
     """The daemon's side: one transaction a call, descriptors open from the start, files 0600.
 
@@ -53,7 +69,6 @@ class LiveWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._texts: dict[int, tuple[LivingState, str]] = {}
         self._open()
 
     def _open(self) -> None:
@@ -71,17 +86,12 @@ class LiveWriter:
         except (OSError, sqlite3.Error) as problem:
             raise StoreError(f"{path}: {problem}") from None
 
-    def write(self, states: Sequence[LivingState], daemon: DaemonState, *, at: datetime) -> None:
+    def write(self, living: Sequence[LivingRow], daemon: DaemonState, *, at: datetime) -> None:
         """Replace what stands there; at: now."""
-        texts = [self._text(state) for state in states]
-        self._texts = dict(zip(map(id, states), zip(states, texts, strict=True), strict=True))
         if not self._is_in_place():
             self._connection.close()
             self._open()
-        rows = [
-            (s.key.pid, s.kernel_id, s.uid, s.state, text)
-            for s, text in zip(states, texts, strict=True)
-        ]
+        rows = [(row.pid, row.kernel_id, row.uid, row.state, row.document) for row in living]
         run = self._connection.execute
         try:
             run("BEGIN IMMEDIATE")
@@ -101,11 +111,6 @@ class LiveWriter:
             return os.path.samestat(os.stat(self._path), self._file)
         except OSError:
             return False
-
-    def _text(self, state: LivingState) -> str:
-        """A state that is told again is the same object, and needs no second rendering."""
-        known = self._texts.get(id(state))
-        return known[1] if known is not None else state.model_dump_json()
 
     def close(self) -> None:
         """Fold the log into the file, which is then one file to move."""

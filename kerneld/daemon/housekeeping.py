@@ -4,13 +4,14 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from kerneld import __version__
 from kerneld.daemon.owner import Owner
 from kerneld.errors import StoreError
-from kerneld.live import LiveWriter
+from kerneld.live import LiveWriter, LivingRow, row_of
 from kerneld.model.facts import SourceState
 from kerneld.model.living import DaemonState, LivingState, SourceHealth
 from kerneld.model.process import Kernel, ProcessKey
@@ -39,6 +40,15 @@ class Sources(Protocol):
     def lag_s(self) -> float: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    """What was last said of a kernel, and when."""
+
+    at: datetime
+    rss_bytes: int | None
+    row: LivingRow
+
+
 class Housekeeping:
     """What the owner's thread does between deaths."""
 
@@ -52,7 +62,7 @@ class Housekeeping:
         self._mode = mode
         self._started_at = datetime.now(UTC)
         self._heartbeat_at = self._prune_at = 0.0
-        self._states: dict[ProcessKey, LivingState] = {}
+        self._last: dict[ProcessKey, _Stated] = {}
         self._opened = store.opened
         self._told = ""
 
@@ -60,11 +70,12 @@ class Housekeeping:
         """One round. A store that can't be written now is tried again at the next."""
         now = datetime.now(UTC)
         living = owner.tracker.kernels()
-        states = [self._state_of(kernel, session, now) for kernel, session in living]
-        self._states = {state.key: state for state in states}
+        self._last = {k.process.key: self._stated(k, session, now) for k, session in living}
         try:
             self._stay_in_place(owner)
-            self._live.write(states, self._daemon(owner, sources), at=now)
+            self._live.write(
+                [last.row for last in self._last.values()], self._daemon(owner, sources), at=now
+            )
             if time.monotonic() >= self._heartbeat_at:
                 self._store.note_alive(now)
                 self._heartbeat_at = time.monotonic() + HEARTBEAT_S
@@ -114,14 +125,18 @@ class Housekeeping:
             verdict_delays=owner.delays.told(),
         )
 
-    def _state_of(self, kernel: Kernel, session: Session, now: datetime) -> LivingState:
+    def _stated(self, kernel: Kernel, session: Session, now: datetime) -> _Stated:
         """How a kernel does; as it was said last, while it rests and holds what it held."""
-        last = self._states.get(kernel.process.key)
+        last = self._last.get(kernel.process.key)
         if last is None or session.busy or (now - last.at).total_seconds() >= RESTATED_S:
-            return self._state(kernel, session, now)
-        rests = last.state == _word_for(kernel, session)
+            return self._stated_anew(kernel, session, now)
+        rests = last.row.state == _word_for(kernel, session)
         unchanged = last.rss_bytes == self._memory.rss_bytes(kernel.process.key)
-        return last if rests and unchanged else self._state(kernel, session, now)
+        return last if rests and unchanged else self._stated_anew(kernel, session, now)
+
+    def _stated_anew(self, kernel: Kernel, session: Session, now: datetime) -> _Stated:
+        state = self._state(kernel, session, now)
+        return _Stated(now, state.rss_bytes, row_of(state))
 
     def _state(self, kernel: Kernel, session: Session, now: datetime) -> LivingState:
         process = kernel.process

@@ -107,7 +107,7 @@ class Owner:
         for told in self._told.values():
             told.incident = None
         self._changed |= self._told.keys()
-        self._roll.save_again()
+        self._roll.watch(self.tracker.tracked())
         self.feed(())
 
     def reconsider(self) -> None:

@@ -1,6 +1,7 @@
 """The roll of who is watched, kept in the database: a later daemon knows whom a killed one watched."""
 
 import logging
+from collections.abc import Iterable
 
 from kerneld.errors import StoreError
 from kerneld.model.living import TrackedLife
@@ -18,22 +19,15 @@ class Roll:
 
     def __init__(self, policy: CodePolicy) -> None:
         self._policy = policy
-        self._all: dict[tuple[ProcessKey, Scope], TrackedLife] = {}
         self._lives: dict[tuple[ProcessKey, Scope], TrackedLife] = {}
         self._gone: list[ProcessKey] = []
 
     def note(self, moves: Moves) -> None:
-        fresh = {(life.process.key, life.scope): life for life in moves.tracked}
-        self._lives.update(fresh)
-        self._all.update(fresh)
+        self.watch(moves.tracked)
         self._gone += moves.gone
-        for key in moves.gone:
-            for scope in Scope:
-                self._all.pop((key, scope), None)
 
-    def save_again(self) -> None:
-        """The database is another one: everybody who is watched goes into it."""
-        self._lives = dict(self._all)
+    def watch(self, lives: Iterable[TrackedLife]) -> None:
+        self._lives.update({(life.process.key, life.scope): life for life in lives})
 
     def save(self, store: Store, *, may_forget: bool) -> None:
         """may_forget: every end is stored; until then its life is what a later daemon judges by."""

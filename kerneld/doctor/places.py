@@ -1,7 +1,6 @@
-"""Where kerneld keeps what it knows: database, runtime folder, scheduling, and what lies beside it."""
+"""Where kerneld keeps what it knows: database, runtime folder; and how it is scheduled."""
 
 import errno
-import importlib.util
 import os
 import pwd
 import stat
@@ -25,7 +24,7 @@ def examine_places(paths: Paths, *, daemon_pid: int | None) -> list[Check]:
     ]
     if daemon_pid is not None:
         checks.append(scheduling(daemon_pid))
-    return [*checks, *neighbours()]
+    return checks
 
 
 def database(path: Path, *, daemon_runs: bool) -> Check:
@@ -87,21 +86,6 @@ def scheduling(pid: int) -> Check:
         costs="On a busy machine the first verdict comes later.",
         remedy=f"sudo renice -n -10 -p {pid}",
     )
-
-
-def neighbours() -> list[Check]:
-    """sqlite-utils imports numpy wherever it finds it."""
-    if importlib.util.find_spec("numpy") is None:
-        return []
-    return [
-        Check(
-            name="environment",
-            works=None,
-            says="numpy lies beside kerneld, and sqlite-utils imports it",
-            costs="The recorder needs 15 MiB more.",
-            remedy="pipx install kerneld",
-        )
-    ]
 
 
 def _read_problem(path: Path) -> str:

@@ -1,7 +1,6 @@
 """One kernel whose growth is charged to its lines: when it is looked at, when a stack is due."""
 
 import threading
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from kerneld.proc.memory import ProcessMemory
 
 DUMP_LOOK_S, FAST_LOOK_S, LOOK_S = 0.001, 0.005, 0.05
 """between two looks at its memory, while a dump is at work, it grows fast, else: 30 µs with the wake"""
+LOOKS = 8
 JUST_NOW_S, AGO_S = 0.004, 0.001
 """py-spy reads the main thread last, 0.5 ms before it ends"""
 RATE_S = 0.2
@@ -58,7 +58,7 @@ class Target:
         self.urgency = 0.0
         self._lock = threading.Lock()
         self._memory: ProcessMemory | None = None
-        self._looks: deque[tuple[float, int]] = deque(maxlen=8)
+        self._looks: tuple[tuple[float, int], ...] = ()
         self._limit_bytes: int | None = None
         self._low_bytes = self._dumps = 0
         self._due_s: float | None = None
@@ -125,7 +125,7 @@ class Target:
             return False
         with self._lock:
             self.account.hold(now_s, rss_bytes)
-        self._looks.append((now_s, rss_bytes))
+        self._looks = (*self._looks, (now_s, rss_bytes))[-LOOKS:]
         self._low_bytes = min(self._low_bytes, rss_bytes)
         since_s, before_bytes = self._rate
         if now_s - since_s >= RATE_S:

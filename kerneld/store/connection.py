@@ -17,13 +17,15 @@ BUSY_TIMEOUT_S = 5.0
 
 # auto_vacuum holds only where it is set before the first table. FULL: a commit that was
 # acknowledged survives a power cut (0.2 ms). temp_store: no code in files of /tmp, and sorting
-# works without a free descriptor. 256 pages: on a full disk the reserve must hold a checkpoint.
+# works without a free descriptor. cache_size: half a MiB of pages, not 2. 256 pages: on a full disk
+# the reserve must hold a checkpoint.
 _WRITER = (
     "PRAGMA auto_vacuum = INCREMENTAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = ON",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA trusted_schema = OFF",
+    "PRAGMA cache_size = -512",
     "PRAGMA wal_autocheckpoint = 256",
     "PRAGMA journal_size_limit = 4194304",
 )

@@ -39,9 +39,10 @@ from kerneld.model.living import TrackedLife
 from kerneld.model.process import Kernel, ProcessKey
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope
-from kerneld.track.identity import kernel_death, kernel_of, server_of, tracked_life, watching
+from kerneld.track.identity import kernel_death, kernel_of, tracked_life, watching
 from kerneld.track.moves import Moves, fds_of
 from kerneld.track.roles import ConnectionFile, Life, Role, is_wrapper, wrappers_of
+from kerneld.track.servers import Servers
 from kerneld.track.workers import Worker, WorkerEnd, Workers
 
 FILE_KEPT = timedelta(seconds=60)
@@ -55,7 +56,7 @@ class Tracker:
         self._boot_id = boot_id
         self._files: dict[int, ConnectionFile] = {}
         self._handle_of: dict[ProcessKey, int] = {}
-        self._servers: dict[ProcessKey, TrackedLife] = {}
+        self._servers = Servers()
         self._workers = Workers()
 
     def feed(self, fact: Fact) -> Moves:
@@ -86,11 +87,15 @@ class Tracker:
 
     def kernels(self) -> list[tuple[Kernel, Session]]:
         """The living kernels with what they last said."""
-        return [
-            (kernel_of(self._boot_id, life, file), file.session)
-            for file in self._files.values()
-            for life in file.kernels()
-        ]
+        return [(kernel_of(self._boot_id, life, file), file.session) for life, file in self._living()]
+
+    def tracked(self) -> list[TrackedLife]:
+        """Everybody whose end is a story."""
+        kernels = [tracked_life(self._boot_id, life, file) for life, file in self._living()]
+        return [*kernels, *self._servers.lives()]
+
+    def _living(self) -> list[tuple[Life, ConnectionFile]]:
+        return [(life, file) for file in self._files.values() for life in file.kernels()]
 
     def kernel_of(self, handle: int) -> tuple[ProcessKey, Session] | None:
         """The kernel that serves this file now, and what it last said."""
@@ -112,7 +117,10 @@ class Tracker:
         file.empty_since = None
         self._watch(key, seen.pidfd, moves)
         life = file.lives.setdefault(key, Life(seen, seen.at))
-        life.seen = replace(seen, server=seen.server or life.seen.server)  # an orphan's was its parent
+        server = (
+            self._servers.shared(seen.server) if seen.server else life.seen.server
+        )  # an orphan's is gone
+        life.seen = replace(seen, server=server)
         self._handle_of[key] = seen.handle
         self._judge_role(life, file, moves)
         if seen.server is not None:
@@ -180,16 +188,13 @@ class Tracker:
         moves.tracked.append(tracked_life(self._boot_id, life, file))
 
     def _server_seen(self, server: ServerSeen, at: datetime, moves: Moves) -> None:
-        key, told = server.process.key, server_of(server)
-        self._watch(key, server.pidfd, moves)
-        if key in self._servers:
-            return
-        life = TrackedLife(scope=Scope.SERVER, process=server.process, server=told, watched_since=at)
-        self._servers[key] = life
-        moves.tracked.append(life)
+        self._watch(server.process.key, server.pidfd, moves)
+        life = self._servers.meet(server, at)
+        if life is not None:
+            moves.tracked.append(life)
 
     def _process_ended(self, ended: ProcessEnded, moves: Moves) -> None:
-        server = self._servers.pop(ended.key, None)
+        server = self._servers.end(ended.key)
         if server is not None:
             ids = tuple(k.id for k, _ in self.kernels() if k.server and k.server.key == ended.key)
             moves.deaths.append(Death(Scope.SERVER, ended, server, kernels=ids))
@@ -242,11 +247,8 @@ class Tracker:
     # ------------------------------------------------------------------ files and ports
 
     def _file_opened(self, opened: FileOpened, moves: Moves) -> None:
-        file = self._files.get(opened.handle)
-        if file is None:
-            file = ConnectionFile(opened.handle, opened.owner_uid, empty_since=opened.at)
-            self._files[opened.handle] = file
-        file.problem = ""
+        new = ConnectionFile(opened.handle, opened.owner_uid, empty_since=opened.at)
+        self._files.setdefault(opened.handle, new).problem = ""
         moves.effects.append(ReadConnection(opened.handle, opened.fd, opened.owner_uid))
 
     def _connection_read(self, read: ConnectionRead, moves: Moves) -> None:
@@ -286,8 +288,7 @@ class Tracker:
             moves.effects.append(Listen(file.handle, life.seen.implementation))
 
     def _session_fact(self, fact: SessionFact) -> None:
-        file = self._files.get(fact.handle)
-        if file is not None:
+        if file := self._files.get(fact.handle):
             file.session = file.session.heard_of(fact)
 
     def sweep(self, now: datetime) -> list[Effect]:

@@ -21,7 +21,7 @@ from incidents import DIED, HOSTILE, NOW, asked_for, full, hard_exit, incident, 
 from kerneld.cli.main import VERBS
 from kerneld.cli.when import parse_when
 from kerneld.errors import UsageError
-from kerneld.live import LiveWriter
+from kerneld.live import LiveWriter, row_of
 from kerneld.model.base import iso
 from kerneld.model.incident import Incident, UserPart
 from kerneld.model.living import DaemonState, LivingState
@@ -375,7 +375,7 @@ def test_the_living_are_listed(tmp_path: Path) -> None:
     database = tmp_path / "k.db"
     with LiveWriter(tmp_path / "k.db.live") as live:
         daemon = DaemonState(pid=1, started_at=NOW, version="1", mode=Mode.USER, database=str(database))
-        live.write([state], daemon, at=datetime.now(UTC))
+        live.write([row_of(state)], daemon, at=datetime.now(UTC))
         table = kerneld("kernels", "--db", database)
         assert table.stdout.splitlines()[1].split() == ["4242", "alice", "busy"]
         rows = json.loads(kerneld("kernels", "--json", "--db", database).stdout)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kerneld.errors import StoreError
-from kerneld.live import LiveWriter, Living, read_living
+from kerneld.live import LiveWriter, Living, LivingRow, read_living, row_of
 from kerneld.model.living import DaemonState, LivingState, SourceHealth
 from kerneld.model.process import ProcessKey
 from kerneld.model.vocabulary import Mode
@@ -42,6 +42,10 @@ def a_daemon(lost: int = 0) -> DaemonState:
     )
 
 
+def a_row(pid: int, uid: int = 1000) -> LivingRow:
+    return row_of(a_state(pid, uid))
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "run" / "live.db"
@@ -49,8 +53,8 @@ def path(tmp_path: Path) -> Path:
 
 def test_each_write_replaces_the_one_before(path: Path) -> None:
     with LiveWriter(path) as live:
-        live.write([a_state(1), a_state(2)], a_daemon(), at=NOW)
-        live.write([a_state(3), a_state(2)], a_daemon(lost=4), at=NOW + timedelta(seconds=2))
+        live.write([a_row(1), a_row(2)], a_daemon(), at=NOW)
+        live.write([a_row(3), a_row(2)], a_daemon(lost=4), at=NOW + timedelta(seconds=2))
         found = read_living(path)
     assert found.states == (a_state(3), a_state(2))
     assert found.daemon == a_daemon(lost=4)
@@ -65,7 +69,7 @@ def test_nobody_running_is_an_empty_answer(path: Path) -> None:
 
 def test_a_daemon_that_stopped_leaves_its_last_look_but_does_not_run(path: Path) -> None:
     with LiveWriter(path) as live:
-        live.write([a_state(1)], a_daemon(), at=NOW)
+        live.write([a_row(1)], a_daemon(), at=NOW)
         assert read_living(path).is_running(NOW)
     assert not path.exists(), "the file says that a daemon runs"
     found = read_living(path)
@@ -76,7 +80,7 @@ def test_a_daemon_that_stopped_leaves_its_last_look_but_does_not_run(path: Path)
 def test_a_killed_daemons_last_look_is_read_and_its_silence_noticed(path: Path) -> None:
     child = os.fork()
     if child == 0:
-        LiveWriter(path).write([a_state(1)], a_daemon(), at=NOW)
+        LiveWriter(path).write([a_row(1)], a_daemon(), at=NOW)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     found = read_living(path)
@@ -87,7 +91,7 @@ def test_a_killed_daemons_last_look_is_read_and_its_silence_noticed(path: Path) 
 
 def test_the_next_daemon_begins_afresh(path: Path) -> None:
     with LiveWriter(path) as live:
-        live.write([a_state(1)], a_daemon(), at=NOW)
+        live.write([a_row(1)], a_daemon(), at=NOW)
     with LiveWriter(path) as live:
         assert read_living(path).states == ()
         live.write([], a_daemon(), at=NOW)
@@ -96,7 +100,7 @@ def test_the_next_daemon_begins_afresh(path: Path) -> None:
 
 def test_an_asker_gets_the_own_kernels_only(path: Path) -> None:
     with LiveWriter(path) as live:
-        live.write([a_state(1, uid=1000), a_state(2, uid=1001)], a_daemon(), at=NOW)
+        live.write([a_row(1, uid=1000), a_row(2, uid=1001)], a_daemon(), at=NOW)
         assert [state.uid for state in read_living(path, uid=1001).states] == [1001]
 
 
@@ -104,7 +108,7 @@ def test_files_are_private_whatever_the_umask(path: Path) -> None:
     old = os.umask(0)
     try:
         with LiveWriter(path) as live:
-            live.write([a_state(1)], a_daemon(), at=NOW)
+            live.write([a_row(1)], a_daemon(), at=NOW)
             modes = {f.name: stat.S_IMODE(f.stat().st_mode) for f in path.parent.iterdir()}
     finally:
         os.umask(old)
@@ -140,7 +144,7 @@ def test_readers_never_see_half_a_write(path: Path) -> None:
     """A reader that began before a write sees the one before, whole."""
     with LiveWriter(path) as live:
         for round_ in range(50):
-            live.write([a_state(n) for n in range(1, 2 + round_ % 5)], a_daemon(lost=round_), at=NOW)
+            live.write([a_row(n) for n in range(1, 2 + round_ % 5)], a_daemon(lost=round_), at=NOW)
             found = read_living(path)
             assert found.daemon is not None
             assert len(found.states) == 1 + found.daemon.lost % 5

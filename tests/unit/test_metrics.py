@@ -21,7 +21,7 @@ from test_live import a_daemon, a_state
 
 from kerneld.config import Retention
 from kerneld.figures import figures_of
-from kerneld.live import LiveWriter
+from kerneld.live import LiveWriter, row_of
 from kerneld.model.figures import Figures
 from kerneld.model.incident import UserPart
 from kerneld.model.living import VERDICT_BOUNDS_S, SourceHealth, VerdictDelays
@@ -112,7 +112,7 @@ def test_figures_of_a_recorder_that_runs_and_of_none(store: Store, tmp_path: Pat
     live, now = tmp_path / "live.db", datetime.now(UTC)
     store.save_all([(an_end(), None)])
     with LiveWriter(live) as writer:
-        writer.write([a_state(1), a_state(2)], DAEMON, at=now)
+        writer.write([row_of(a_state(1)), row_of(a_state(2))], DAEMON, at=now)
         found = figures_of(store, live, now, names_users=False)
     assert found == Figures({Cause.OOM_HOST: 1}, daemon=DAEMON, kernels={"busy": 2})
     stopped = figures_of(store, live, now, names_users=True)

@@ -17,7 +17,7 @@ from incidents import DIED, full, incident, segfault
 
 from kerneld.cli.told import Told
 from kerneld.errors import NothingFound, StoreError, UsageError
-from kerneld.live import LiveWriter
+from kerneld.live import LiveWriter, row_of
 from kerneld.model.incident import Bystander, Incident, UserPart
 from kerneld.model.living import DaemonState, LivingState
 from kerneld.model.process import ProcessKey
@@ -106,7 +106,9 @@ def test_each_user_gets_the_own_rows_and_every_other_is_not_there(
     uuids = [owned(number, 0).uuid for number in (1, 2, 3, 4)]
     living = database.with_name(f"{database.name}.live")
     with socket.socket(socket.AF_UNIX) as listener, LiveWriter(living) as live:
-        live.write([state_of(ANA, 11), state_of(BEN, 22)], a_daemon(), at=datetime.now(UTC))
+        live.write(
+            [row_of(state_of(ANA, 11)), row_of(state_of(BEN, 22))], a_daemon(), at=datetime.now(UTC)
+        )
         listener.bind(str(where))
         where.chmod(0o666)
         listener.listen()
