@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from kerneld.errors import ConfigError, StoreError
+from kerneld.model.notices import NotifyRule, RuleName, explain, shown
 from kerneld.model.vocabulary import CodePolicy, Mode
 
 __all__ = [
@@ -79,7 +80,9 @@ class Metrics(_Section):
 
 
 class Config(_Section):
-    """The whole configuration, one section a table of the file."""
+    """The whole configuration, one section a table of the file; `notify` has one a rule."""
+
+    model_config = ConfigDict(defer_build=True)
 
     daemon: Daemon = Daemon()
     discovery: Discovery = Discovery()
@@ -89,6 +92,7 @@ class Config(_Section):
     privacy: Privacy = Privacy()
     retention: Retention = Retention()
     metrics: Metrics = Metrics()
+    notify: dict[RuleName, NotifyRule] = Field(default_factory=dict)
 
     def code_policy(self, mode: Mode) -> CodePolicy:
         """How much code is stored: as configured, else full for oneself and lines for others."""
@@ -100,12 +104,16 @@ class Config(_Section):
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """live: the database of the living; runtime_dir: its folder, in memory where there is one."""
+    """live: the database of the living; runtime_dir: its folder, in memory where there is one.
+
+    outbox: what waits to be told outside.
+    """
 
     config: Path
     database: Path
     live: Path
     runtime_dir: Path
+    outbox: Path
 
 
 QUERY_SOCKET = Path("/run/kerneld-query.sock")
@@ -135,6 +143,7 @@ def paths(
             database=Path("/var/lib/kerneld/kerneld.db"),
             live=Path("/run/kerneld/live.db"),
             runtime_dir=Path("/run/kerneld"),
+            outbox=Path("/var/lib/kerneld-notify/outbox.db"),
         )
     else:
         usual = _user_paths(environ, home, host)
@@ -147,6 +156,7 @@ def paths(
         database=database,
         live=database.with_name(f"{database.name}.live"),
         runtime_dir=database.parent,
+        outbox=database.with_name(f"{database.name}.outbox"),
     )
 
 
@@ -161,6 +171,7 @@ def _user_paths(environ: Mapping[str, str], home: Path, host: str | None) -> Pat
         database=state / "kerneld.db",
         live=folder / "live.db",
         runtime_dir=folder,
+        outbox=state / "outbox.db",
     )
 
 
@@ -217,6 +228,8 @@ def parse(text: bytes, path: Path) -> Config:
 
 def _explain(error: ErrorDetails, path: Path) -> str:
     """`FILE: privacy.code = "none": allowed is one of full, line, hash, off`."""
+    if error["loc"][0] == "notify":
+        return f"{path}: {explain(error)}"
     names = [str(part) for part in error["loc"][:2]]
     key = ".".join(names)
     if error["type"] == "extra_forbidden":
@@ -254,6 +267,7 @@ def _fields() -> dict[str, FieldInfo]:
     return {
         f"{section}.{name}": inner
         for section, outer in Config.model_fields.items()
+        if isinstance(outer.default, _Section)
         for name, inner in type(outer.default).model_fields.items()
     }
 
@@ -293,6 +307,8 @@ def effective(config: Config, path: Path | None, mode: Mode) -> list[Setting]:
         from_file = section in config.model_fields_set and name in table.model_fields_set
         value = config.code_policy(mode) if key == "privacy.code" else getattr(table, name)
         rows.append(Setting(key, value, str(path) if from_file else "default"))
+    rules = ((name, *row) for name, rule in config.notify.items() for row in shown(rule))
+    rows += [Setting(f"notify.{name}.{key}", value, str(path)) for name, key, value in rules]
     return rows
 
 

@@ -17,7 +17,7 @@ import pytest
 
 import kerneld.rules
 from kerneld.cli.main import VERBS, Verbs
-from kerneld.config import Retention
+from kerneld.config import Retention, parse
 from kerneld.model.vocabulary import Cause
 from kerneld.outputs.causes import CAUSES
 from kerneld.store import Store
@@ -135,6 +135,13 @@ def test_the_log_that_the_readme_reads_is_told_as_it_shows(home: Path) -> None:
 
 def test_there_are_commands_to_run() -> None:
     assert len(commands()) >= 8
+
+
+def test_the_settings_that_the_readme_shows_are_valid() -> None:
+    shown = blocks("toml")
+    assert shown
+    for block in shown:
+        parse(block.encode(), Path("README.md"))
 
 
 def test_the_first_two_shell_blocks_are_the_two_commands_that_ci_runs() -> None:

@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "demo": {".", "model", "errors", "config", "proc", "store", "live"},
     "outputs": {".", "model"},
     "query": {".", "model", "errors", "config", "store", "live", "seen"},
-    "notify": {"model", "errors", "config", "store", "outputs"},
+    "notify": {".", "model", "errors", "config", "store", "outputs", "places", "seen"},
     "web": {".", "model", "errors", "config", "store", "outputs", "seen", "figures"},
     "daemon": {
         ".", "model", "errors", "config", "parse", "privacy", "proc", "rules", "track", "correlate",

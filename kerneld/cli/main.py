@@ -30,6 +30,7 @@ VERBS = {
     "rejudge": "kerneld.cli.rejudge",
     "export": "kerneld.cli.export",
     "metrics": "kerneld.cli.metrics",
+    "notify": "kerneld.cli.notify",
 }
 EXIT_IO = 74
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import sqlite3
 from pathlib import Path
 from typing import Literal
@@ -88,6 +89,7 @@ def _made(path: Path, journal: Journal) -> Database:
         # the log and its index are opened now, while there are descriptors
         with connection.transaction(db):
             db.execute("INSERT OR REPLACE INTO meta VALUES ('opened_by', ?)", [os.getpid()])
+            db.execute("INSERT OR IGNORE INTO meta VALUES ('born', ?)", [secrets.randbits(62)])
     except BaseException:
         db.conn.close()
         raise

@@ -134,6 +134,11 @@ class Reading:
         with telling(self.path):
             return self._meta("settled_seq") or 0
 
+    def born(self) -> int | None:
+        """Another number, another database: its cursors mean nothing here. None: an older kerneld's."""
+        with telling(self.path):
+            return self._meta("born")
+
     def changed_since(
         self, cursor: int, *, limit: int = 500, uid: int | None = None
     ) -> tuple[list[Incident], int]:

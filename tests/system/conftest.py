@@ -1,10 +1,13 @@
 """Machines for the tests: made in 0.3 s, so each test has one of its own."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from machine import PID_1, ROOTS_OWN, Machine
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
 
 @pytest.fixture

@@ -34,7 +34,8 @@ def for_pid_1(tree: Path) -> None:
     wants = system / "sysinit.target.wants"
     for folder in (wants, user):
         folder.mkdir(parents=True)
-    for unit in ("kerneld.service", "kerneld-query.socket", "kerneld-query.service"):
+    services = ("kerneld.service", "kerneld-notify.service")
+    for unit in (*services, "kerneld-query.socket", "kerneld-query.service"):
         _install(UNITS / unit, system)
     _install(UNITS / "user/kerneld.service", user)
     # ReadKMsg: journald would copy the host's log

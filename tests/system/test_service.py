@@ -13,6 +13,7 @@ import pytest
 from given import ANA, HOME
 from machine import Machine, wait_for
 from notebook import Notebook
+from receivers import webhook
 
 from kerneld.model.incident import Incident
 from kerneld.model.vocabulary import Cause, Confidence, ExitHow, PeakHow, State
@@ -280,6 +281,37 @@ def test_a_wrong_configuration_is_told_once_and_not_tried_for_ever(machine: Mach
     assert machine.ask("systemctl", "start", "kerneld").returncode != 0
     assert (machine.show("ActiveState"), machine.show("ExecMainStatus")) == ("failed", "78")
     assert "daemon.settle_s" in machine.told()
+
+
+# ---------------------------------------------------------------- what is told outside
+
+
+def test_a_death_is_told_outside_by_a_process_without_rights(machine: Machine) -> None:
+    """It reads the database, cannot write it, and goes on when the recorder is gone."""
+    with webhook() as server:
+        rules = f'[daemon]\nsettle_s = 0.5\n[notify.ops]\nwebhook = "{server.url}"\n'
+        rules += '[notify.program]\ncommand = ["/bin/sh", "-c", "id -un > $STATE_DIRECTORY/told"]\n'
+        machine.path("/etc/kerneld/config.toml").write_text(rules)
+        machine.path("/etc/kerneld/config.toml").chmod(0o644)
+        machine.start()
+        machine.systemctl("start", "kerneld-notify")
+        notifier = int(machine.show("MainPID", "kerneld-notify"))
+        with Notebook(machine) as notebook:
+            watched(machine, notebook)
+            notebook.begin(SEGFAULT)
+            notebook.reap()
+            wait_for(lambda: server.got, 15, "the webhook hears of it")
+        assert status(machine, notifier)["CapEff"] == "0" * 16
+        told = machine.path("/var/lib/kerneld-notify/told")
+        wait_for(told.exists, 5, "the program ran")
+        assert told.read_text() == "kerneld\n"
+        assert server.got[0].document["incident"]["process"]["pid"] == notebook.pid
+        machine.systemctl("stop", "kerneld")
+        time.sleep(1.1)  # a round
+        log = machine.ask("journalctl", "--no-pager", "--output=cat", "--unit=kerneld-notify").stdout
+        assert "chmod 640" in log
+        assert "kerneld.db" not in log, "a stopped daemon's database is read, too"
+        assert machine.show("ActiveState", "kerneld-notify") == "active"
 
 
 # ---------------------------------------------------------------- the user unit
