@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 import zmq
 
+from kerneld.parse.iopub import own_topics
 from kerneld.reader.backlog import Backlog, Heard
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
@@ -56,6 +57,7 @@ class Ears:
         self._sockets: dict[int, zmq.Socket[bytes]] = {}
         self._handles: dict[zmq.Socket[bytes], int] = {}
         self._monitors: dict[zmq.Socket[bytes], Ear] = {}
+        self._wide: set[zmq.Socket[bytes]] = set()
         self._broken: dict[int, tuple[Ear, float]] = {}
         self.connected: deque[int] = deque()
         """handles whose kernel shook hands since this was last emptied; told like a message"""
@@ -117,6 +119,7 @@ class Ears:
         self._sockets[ear.handle] = sub
         self._handles[sub] = ear.handle
         self._monitors[monitor] = ear
+        self._wide.add(sub)
 
     def _close(self, handle: int) -> None:
         self._broken.pop(handle, None)
@@ -127,6 +130,7 @@ class Ears:
         for socket in (sub, monitor):
             self._poller.unregister(socket)
         del self._handles[sub], self._monitors[monitor]
+        self._wide.discard(sub)
         sub.disable_monitor()
         sub.close(0)
 
@@ -158,11 +162,25 @@ class Ears:
                 break
             if not frames:
                 self._backlog.count_dropped()
-            elif not frames[0].endswith(_UNWANTED):
+                continue
+            if sub in self._wide:
+                self._narrow(sub, frames[0])
+            if not frames[0].endswith(_UNWANTED):
                 self._backlog.put(Heard(handle, frames, datetime.now(UTC)))
                 kept = True
         if kept:
             os.eventfd_write(self._on_heard_fd, 1)
+
+    def _narrow(self, sub: "zmq.Socket[bytes]", topic: bytes) -> None:
+        """A kernel that comes after this one has another name, and another socket here."""
+        found = own_topics(topic)
+        if found is None:
+            return
+        wide, own = found
+        for each in own:
+            sub.set(zmq.SUBSCRIBE, each)
+        sub.set(zmq.UNSUBSCRIBE, wide)
+        self._wide.discard(sub)
 
 
 def _receive_message(sub: "zmq.Socket[bytes]") -> tuple[bytes, ...]:

@@ -137,6 +137,10 @@ class Notebook:
     def run(self, code: str) -> None:
         self.client.execute(code, reply=True, timeout=DEADLINE_S)
 
+    def run_unkept(self, code: str) -> None:
+        """The kernel itself keeps neither the code nor its result."""
+        self.client.execute(code, store_history=False, reply=True, timeout=DEADLINE_S)
+
     def end(self) -> None:
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)

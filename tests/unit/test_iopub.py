@@ -18,6 +18,7 @@ from kerneld.parse.iopub import (
     Refusal,
     knows_scheme,
     language_of,
+    own_topics,
     parse_iopub,
     topics_of,
 )
@@ -45,6 +46,27 @@ def signed(header: bytes, parent: bytes, content: bytes, metadata: bytes = b"{}"
 
 def parse(frames: list[bytes], publisher: Publisher = PUBLISHER) -> object:
     return parse_iopub(frames, publisher, at=AT)
+
+
+@pytest.mark.parametrize(
+    ("topic", "wide"),
+    [
+        (b"kernel.76e91a3b-d045-4a81-b000-bfd21ebfbedf.status", b"kernel."),
+        (b"kernel_core.feb36449badc48fc8315b22f0de3a8a0.status", b"kernel_core."),
+    ],
+)
+def test_a_status_tells_the_kernels_own_topics(topic: bytes, wide: bytes) -> None:
+    own = (topic[:-6] + word for word in (b"status", b"execute_input", b"error", b"shutdown"))
+    assert own_topics(topic) == (wide, tuple(own))
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [b"", b"kernel.", b"kernel.status", b"kernel..status", b"kernel.a.status\n", b"kernel.a.b.status",
+     b"kernel.a.execute_result", b"kernel." + b"a" * 65 + b".status", b"status", b"xkernel.a.status"],
+)  # fmt: skip
+def test_no_other_topic_narrows_what_is_heard(topic: bytes) -> None:
+    assert own_topics(topic) is None
 
 
 def test_a_state_names_the_request_it_serves() -> None:
