@@ -75,6 +75,7 @@ def build_incident(
         exit=_exit(case),
         memory=_memory(case),
         cell=_cell(case),
+        cells=case.cells,
         growth_lines=growth_of(case).lines,
         stack=last_stack(case),
         fault=fault_part(case),

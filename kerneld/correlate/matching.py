@@ -107,7 +107,8 @@ def said(session: Session) -> dict[str, object]:
     return {
         "session": tuple(f for f in session.facts if not isinstance(f, ListenState)),
         "busy": session.busy,
-        "last_cell": session.last_cell,
+        "last_cell": session.cell,
+        "cells": session.finished,
     }
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from kerneld.model.cells import Held
 from kerneld.model.facts import CgroupDelta, MemoryAccount
 from kerneld.model.process import ProcessKey
 from kerneld.sources.memory import MemorySource
@@ -29,6 +30,9 @@ class Accounts:
 
     def cgroup_delta(self, key: ProcessKey, died_at: datetime) -> CgroupDelta | None:
         return self._memory.cgroup_delta(key, died_at)
+
+    def held(self, key: ProcessKey, since: datetime, until: datetime) -> Held | None:
+        return self._memory.held(key, since, until)
 
     def mark_busy(self, key: ProcessKey, busy: bool) -> None:
         self._memory.mark_busy(key, busy)

@@ -69,6 +69,7 @@ class Housekeeping:
     def do(self, owner: Owner, sources: Sources) -> None:
         """One round. A store that can't be written now is tried again at the next."""
         now = datetime.now(UTC)
+        owner.turns.measure()
         living = owner.tracker.kernels()
         self._last = {k.process.key: self._stated(k, session, now) for k, session in living}
         try:
@@ -142,7 +143,7 @@ class Housekeeping:
         process = kernel.process
         memory = self._memory.living(process.key)
         limits = [limit.limit_bytes for limit in process.limits]
-        cell = session.last_cell if session.busy else None
+        cell = session.cell if session.busy else None
         return LivingState(
             key=process.key,
             at=now,

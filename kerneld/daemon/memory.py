@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Protocol
 
 from kerneld.model.case import Case
+from kerneld.model.cells import Held
 from kerneld.model.facts import CgroupDelta, MemoryAccount
 from kerneld.model.living import TrackedLife
 from kerneld.model.process import ProcessKey
@@ -18,6 +19,8 @@ class Memory(Protocol):
     def tree_account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount: ...
 
     def cgroup_delta(self, key: ProcessKey, died_at: datetime) -> CgroupDelta | None: ...
+
+    def held(self, key: ProcessKey, since: datetime, until: datetime) -> Held | None: ...
 
     def mark_busy(self, key: ProcessKey, busy: bool) -> None: ...
 

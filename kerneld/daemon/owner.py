@@ -18,6 +18,7 @@ from kerneld.daemon.memory import Memory, at_death, at_settling
 from kerneld.daemon.placing import fault_to_place
 from kerneld.daemon.revision import is_revised, says_else
 from kerneld.daemon.roll import Roll
+from kerneld.daemon.turns import Turns
 from kerneld.diagnose import diagnose, is_final
 from kerneld.errors import StoreError
 from kerneld.model.case import Case, Host
@@ -75,6 +76,7 @@ class Owner:
     settle_s: float
     tracker: Tracker = field(init=False)
     correlator: Correlator = field(init=False)
+    turns: Turns = field(init=False)
     delays: Delays = field(default_factory=Delays)
     _told: dict[str, _Told] = field(default_factory=dict)
     _changed: set[str] = field(default_factory=set)
@@ -84,6 +86,7 @@ class Owner:
     def __post_init__(self) -> None:
         self._roll = Roll(self.policy)
         self.tracker = Tracker(self.host.boot_id)
+        self.turns = Turns(self.tracker, self.rooms.memory)
         self.correlator = Correlator(self.host, settle_s=self.settle_s)
 
     # ------------------------------------------------------------------ facts
@@ -96,7 +99,7 @@ class Owner:
             self._roll.note(moves)
             self._changed |= self.correlator.feed(fact)
             if isinstance(fact, KernelStatus):
-                self._mark_busy(fact.handle)
+                self.turns.heard(fact.handle)
             if isinstance(fact, ProcessEnded) and not moves.deaths:
                 self.rooms.act(ForgetMemory(fact.key))
         self._tell([case_uuid for case_uuid in self._changed if self._is_untold(case_uuid)])
@@ -122,11 +125,6 @@ class Owner:
             self.rooms.act(order)
         self._to_look_around.clear()
 
-    def _mark_busy(self, handle: int) -> None:
-        kernel = self.tracker.kernel_of(handle)
-        if kernel is not None:
-            self.rooms.memory.mark_busy(kernel[0], bool(kernel[1].busy))
-
     def _move(self, moves: Moves) -> None:
         for effect in moves.effects:
             self.rooms.act(effect)
@@ -143,7 +141,11 @@ class Owner:
         case_uuid = end_uuid(death.life.process.key, death.scope)
         self._told[case_uuid] = _Told(is_watched=True)
         self.correlator.open(
-            self._numbered(death), uuid=case_uuid, now=time.monotonic(), memory=account, cgroup=delta
+            self._numbered(self.turns.of(death)),
+            uuid=case_uuid,
+            now=time.monotonic(),
+            memory=account,
+            cgroup=delta,
         )
         self._changed.add(case_uuid)
         self._to_look_around.append(_look_around(death.life))

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from kerneld.model.base import SCHEMA, Record, Timestamp
+from kerneld.model.cells import FinishedCell
 from kerneld.model.facts import (
     Blind,
     CellStarted,
@@ -72,6 +73,9 @@ class Case(Record):
     busy: bool | None = None
     """a request was being served at death; None: iopub was not heard"""
     last_cell: CellStarted | None = None
+    """the one that runs; of several (subshells) the latest; else the last that ran"""
+    cells: tuple[FinishedCell, ...] = ()
+    """those that ended while it lived, the latest 16, oldest first"""
     file_removed: FileRemoved | None = None
     succession: Succession | None = None
     server_end: ServerEnd | None = None

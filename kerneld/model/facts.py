@@ -14,7 +14,7 @@ from kerneld.model.base import CellSource, CodeDigest, ErrorName, ErrorValue, Re
 from kerneld.model.growth import GrowthAccount
 from kerneld.model.place import FaultPlace
 from kerneld.model.process import Connection, Process, ProcessKey, Rlimits
-from kerneld.model.vocabulary import ExitHow, Trust
+from kerneld.model.vocabulary import ExitHow, Shortage, Trust
 
 # ---------------------------------------------------------------- evidence: the end of a process
 
@@ -276,7 +276,10 @@ class CellStarted(Record):
 
 
 class CellFailed(Record):
-    """iopub error: the exception that ended a cell; the kernel lives. value may hold user data."""
+    """iopub error: the exception that ended a cell; the kernel lives. value may hold user data.
+
+    shortage: whether it was memory, or a GPU's memory, that could not be had.
+    """
 
     type: Literal["cell-failed"] = "cell-failed"
     at: Timestamp
@@ -284,6 +287,7 @@ class CellFailed(Record):
     parent: str | None = None
     name: ErrorName | None = None
     value: ErrorValue | None = None
+    shortage: Shortage | None = None
 
 
 class ShutdownAnnounced(Record):

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from kerneld.model.base import SCHEMA, CellSource, CodeDigest, CodeLine, Record, Timestamp
 from kerneld.model.case import Host
+from kerneld.model.cells import FinishedCell
 from kerneld.model.facts import Blind
 from kerneld.model.growth import GrowthLine, StackPart
 from kerneld.model.verdict import Alternative, Evidence, Killer
@@ -193,6 +194,7 @@ class Incident(Record):
     exit: ExitPart
     memory: MemoryPart = MemoryPart()
     cell: CellPart | None = None
+    cells: tuple[FinishedCell, ...] = ()
     growth_lines: tuple[GrowthLine, ...] = ()
     stack: StackPart | None = None
     fault: FaultPart | None = None

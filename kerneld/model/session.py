@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from kerneld.model.cells import KEPT_CELLS, FinishedCell, finished
 from kerneld.model.facts import (
     CellFailed,
     CellStarted,
@@ -12,6 +13,8 @@ from kerneld.model.facts import (
 )
 
 KEPT_FACTS = 40
+KEPT_RUNNING = 8
+"""subshells run side by side; each cell's source may be 64 KiB"""
 EXECUTE = "execute_request"
 
 
@@ -20,11 +23,14 @@ class Session:
     """The recent facts of one life, oldest first.
 
     serving: the requests whose busy was heard and whose idle was not: a kernel with subshells
-    serves several at once. heard: iopub said anything in this life.
+    serves several at once. running: the cells of those requests, in order of their starts.
+    last_cell: the latest that started. heard: iopub said anything in this life.
     """
 
     facts: tuple[SessionFact, ...] = ()
     serving: frozenset[str] = frozenset()
+    running: tuple[CellStarted, ...] = ()
+    finished: tuple[FinishedCell, ...] = ()
     last_cell: CellStarted | None = None
     listening: bool = False
     heard: bool = False
@@ -41,20 +47,39 @@ class Session:
                 return Session(facts=(fact,), listening=True, heard=True)
             case KernelStatus():
                 deaf = self.deaf and fact.parent_type != EXECUTE
-                before = replace(self, serving=frozenset()) if self.deaf else self
-                serving = before._serving(fact)
-                return replace(self, facts=facts, serving=serving, heard=True, deaf=deaf)
+                before = replace(self, serving=frozenset(), running=()) if self.deaf else self
+                return replace(before._served(fact), facts=facts, heard=True, deaf=deaf)
             case CellStarted():
-                return replace(self, facts=facts, last_cell=fact, heard=True)
+                running = (*self.running, fact)[-KEPT_RUNNING:]
+                facts = (*map(_without_source, facts[:-1]), fact)
+                return replace(self, facts=facts, running=running, last_cell=fact, heard=True)
             case CellFailed() | ShutdownAnnounced():
                 return replace(self, facts=facts, heard=True)
 
-    def _serving(self, status: KernelStatus) -> frozenset[str]:
-        if status.parent is None or status.parent_type != EXECUTE:
-            return self.serving
+    def _served(self, status: KernelStatus) -> "Session":
+        """A request begins, or ends with its cell."""
+        parent = status.parent
+        if parent is None or status.parent_type != EXECUTE:
+            return self
         if status.state == "busy":
-            return self.serving | {status.parent}
-        return self.serving - {status.parent}
+            return replace(self, serving=self.serving | {parent})
+        mine = [cell for cell in self.running if cell.parent == parent]
+        ended = [finished(cell, status.at, self._failure(parent)) for cell in mine]
+        return replace(
+            self,
+            serving=self.serving - {parent},
+            running=tuple(cell for cell in self.running if cell.parent != parent),
+            finished=(*self.finished, *ended)[-KEPT_CELLS:],
+        )
+
+    def _failure(self, parent: str) -> CellFailed | None:
+        failures = (f for f in reversed(self.facts) if isinstance(f, CellFailed))
+        return next((failure for failure in failures if failure.parent == parent), None)
+
+    @property
+    def cell(self) -> CellStarted | None:
+        """The one that runs; of several the latest; else the last that ran."""
+        return self.running[-1] if self.running else self.last_cell
 
     @property
     def busy(self) -> bool | None:
@@ -62,3 +87,10 @@ class Session:
         if not self.heard or self.deaf:
             return None
         return bool(self.serving)
+
+
+def _without_source(fact: SessionFact) -> SessionFact:
+    """Of an earlier cell its digest and what its code does are enough: 40 sources may be 2.5 MiB."""
+    if not isinstance(fact, CellStarted) or fact.source is None:
+        return fact
+    return fact.model_copy(update={"source": None})

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 
 from kerneld.model.case import Case
+from kerneld.model.cells import MOVED_BYTES, FinishedCell
+from kerneld.model.evidence import gib
 from kerneld.model.exceptions import public_name
 from kerneld.model.facts import (
     CellFailed,
@@ -12,7 +14,8 @@ from kerneld.model.facts import (
     ShutdownAnnounced,
 )
 from kerneld.model.incident import TimelineEntry
-from kerneld.model.wording import cell_name, exit_quote, sender_quote, server_quote, subject
+from kerneld.model.vocabulary import Shortage
+from kerneld.model.wording import cell_name, duration, exit_quote, sender_quote, server_quote, subject
 
 MAX_ENTRIES = 40
 
@@ -20,7 +23,8 @@ MAX_ENTRIES = 40
 def timeline(case: Case) -> tuple[TimelineEntry, ...]:
     """At most 40 entries, oldest first; of a long session the latest part is kept."""
     fixed = [*_around(case)][:MAX_ENTRIES]
-    session = [entry for fact in case.session for entry in _told(case, fact)]
+    told = [entry for fact in case.session if not _is_in_end(case, fact) for entry in _told(fact)]
+    session = sorted((*told, *map(_ended, case.cells)), key=lambda entry: entry.at)
     room = MAX_ENTRIES - len(fixed)
     kept = session[-room:] if room else []
     return tuple(sorted((*fixed, *kept), key=lambda entry: entry.at))
@@ -53,21 +57,45 @@ def _around(case: Case) -> Iterable[TimelineEntry]:
         )
 
 
-def _told(case: Case, fact: SessionFact) -> Iterable[TimelineEntry]:
+def _is_in_end(case: Case, fact: SessionFact) -> bool:
+    """An error that the end of its cell tells of."""
+    if not isinstance(fact, CellFailed):
+        return False
+    failed = (cell for cell in case.cells if cell.failed)
+    return any(cell.started_at <= fact.at <= cell.started_at + cell.took for cell in failed)
+
+
+def _ended(cell: FinishedCell) -> TimelineEntry:
+    """`Cell [5] ended after 3.2 s: +1.2 GiB, at most 4.0 GiB`: its memory where that moved."""
+    how = _failure(cell.error, cell.shortage) if cell.failed else "ended"
+    text = f"{cell_name(cell.execution_count)} {how} after {duration(cell.took)}"
+    change, peak = cell.change_bytes, cell.peak_bytes
+    if change is not None and peak is not None and cell.moved_memory:
+        sign = "-" if change < 0 else "+"
+        moved = f"{sign}{gib(abs(change))}, " if abs(change) >= MOVED_BYTES else ""
+        text += f": {moved}at most {gib(peak)}"
+    return TimelineEntry(at=cell.started_at + cell.took, source="iopub", text=text)
+
+
+_SHORT_OF = {Shortage.MEMORY: " for want of memory", Shortage.GPU_MEMORY: " for want of GPU memory"}
+
+
+def _failure(name: str | None, shortage: Shortage | None) -> str:
+    want = _SHORT_OF[shortage] if shortage else ""
+    return f"failed{want} ({public_name(name) or 'an exception'})"
+
+
+def _told(fact: SessionFact) -> Iterable[TimelineEntry]:
     """A cell's error by its class alone, if that is well known: all else may hold a user's words."""
     text = None
     match fact:
         case CellStarted():
             text = f"{cell_name(fact.execution_count)} started"
         case CellFailed():
-            text = f"the cell failed: {public_name(fact.name) or 'an exception'}"
+            text = f"a cell {_failure(fact.name, fact.shortage)}"
         case ShutdownAnnounced():
             text = "the kernel said that it restarts" if fact.restart else "the kernel said goodbye"
         case KernelStatus(state="starting"):
             text = "the kernel came up"
-        case KernelStatus(state="idle", parent=str() as parent) if (
-            case.last_cell and parent == case.last_cell.parent
-        ):
-            text = f"{cell_name(case.last_cell.execution_count)} had finished"
     if text is not None:
         yield TimelineEntry(at=fact.at, source="iopub", text=text)

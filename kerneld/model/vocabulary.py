@@ -152,6 +152,13 @@ class PeakHow(StrEnum):
     SAMPLE = "sample"
 
 
+class Shortage(StrEnum):
+    """What an exception says that there was too little of."""
+
+    MEMORY = "memory"
+    GPU_MEMORY = "gpu-memory"
+
+
 class LimitKind(StrEnum):
     CGROUP = "cgroup"
     RLIMIT_AS = "rlimit-as"

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 
+from kerneld.model.cells import MOVED_BYTES, FinishedCell
+from kerneld.model.exceptions import public_name
 from kerneld.model.growth import Frame, GrowthLine
 from kerneld.model.incident import CellPart, Incident
 from kerneld.outputs.safe import cells, clip, pad, safe_text
-from kerneld.outputs.units import duration, growth
+from kerneld.outputs.units import duration, growth, size
 from kerneld.outputs.view import View
 
 AROUND = 6
 """lines of a cell shown before and after the marked one"""
 
 FRAMES = 12
+FINISHED_CELLS = 6
 GROWTH_LINES = 6
 
 
@@ -89,6 +92,40 @@ def _grown(line: GrowthLine) -> str:
 def _is_in(cell: CellPart, line: GrowthLine | Frame) -> bool:
     """Whether the line is this cell's, not another cell's or a module's."""
     return line.execution_count is not None and line.execution_count == cell.execution_count
+
+
+def finished_lines(incident: Incident, view: View) -> list[str]:
+    """The cells before the last one: what each did to the memory, and its first words."""
+    ended = [cell for cell in incident.cells if not _is_last(cell, incident.cell)][-FINISHED_CELLS:]
+    if not ended:
+        return []
+    rows = [
+        (
+            "" if cell.execution_count is None else f"[{cell.execution_count}]",
+            duration(cell.duration_s),
+            growth(change) if abs(change := cell.change_bytes or 0) >= MOVED_BYTES else "",
+            f"peak {size(cell.peak_bytes)}" if cell.moved_memory else "",
+            _first_words(cell),
+        )
+        for cell in ended
+    ]
+    widths = [max(cells(row[column]) for row in rows) for column in range(4)]
+    lines = [view.paint("Cells before it" if incident.cell else "Cells", "head")]
+    for row in rows:
+        fields = zip(row, widths, strict=False)
+        lead = "  ".join(pad(text, width, ">") for text, width in fields if width)
+        lines.append(f"  {clip(f'{lead}  {row[-1]}'.rstrip(), view.width - 2)}")
+    return lines
+
+
+def _is_last(cell: FinishedCell, last: CellPart | None) -> bool:
+    return last is not None and last.started_at == cell.started_at
+
+
+def _first_words(cell: FinishedCell) -> str:
+    """Its code where that is kept, and the error that ended it."""
+    failed = (public_name(cell.error) or "an exception") if cell.failed else ""
+    return safe_text("  ".join(part for part in (cell.code or "", failed and f"✗ {failed}") if part))
 
 
 def growth_lines(incident: Incident, view: View) -> list[str]:

@@ -89,6 +89,10 @@ def _marks(incident: Incident) -> list[Mark]:
         found = _CELL_STARTED.match(entry.text) if entry.source == "iopub" else None
         if found:
             marks[found[1]] = Mark((died_at - entry.at).total_seconds(), found[1])
+    for ended in incident.cells:
+        if ended.execution_count is not None:
+            name = f"[{ended.execution_count}]"
+            marks[name] = Mark((died_at - ended.started_at).total_seconds(), name)
     cell = incident.cell
     if cell and cell.started_at and cell.execution_count is not None:
         name = f"[{cell.execution_count}]"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from kerneld.model.incident import Incident
-from kerneld.outputs.code import cell_lines, frame_lines, growth_lines
+from kerneld.outputs.code import cell_lines, finished_lines, frame_lines, growth_lines
 from kerneld.outputs.facts import Pair, fact_rows
 from kerneld.outputs.headline import standing, what, who
 from kerneld.outputs.memory import memory_lines
@@ -28,6 +28,7 @@ PROSE_WIDTH = 96
 Section = Callable[[Incident, View], list[str]]
 SECTIONS: tuple[Section, ...] = (
     memory_lines,
+    finished_lines,
     cell_lines,
     growth_lines,
     frame_lines,

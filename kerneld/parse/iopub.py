@@ -17,6 +17,7 @@ from kerneld.model.facts import (
     ShutdownAnnounced,
 )
 from kerneld.parse.code import code_facts
+from kerneld.parse.shortage import class_name, shortage_of
 
 DELIMITER = b"<IDS|MSG>"
 MAX_SOURCE_BYTES = 64 * 1024
@@ -35,7 +36,7 @@ _TOPICS: dict[str, tuple[bytes, ...]] = {
     "irkernel": (b"",),
 }
 _UNKNOWN = (b"kernel.", b"kernel_core.", b"status", b"execute_input", b"error", b"shutdown")
-_STATUS_TOPIC = re.compile(rb"(?P<wide>kernel\.|kernel_core\.)(?P<whose>[\w-]{1,64}\.)status")
+_TOPIC = re.compile(rb"(?P<wide>kernel\.|kernel_core\.)(?P<whose>[\w-]{1,64}\.)[a-z_]{1,32}")
 _STATES = frozenset({"starting", "busy", "idle", "dead", "restarting"})
 _DIGESTS = {
     f"hmac-{name}": name
@@ -93,13 +94,13 @@ def topics_of(implementation: str) -> tuple[bytes, ...]:
 
 
 def own_topics(topic: bytes) -> tuple[bytes, tuple[bytes, ...]] | None:
-    """The prefix that a status came under, and what to subscribe to in its place, from then on.
+    """The prefix that a message came under, and what to subscribe to in its place, from then on.
 
     A kernel's name in its topics is its process's own. Without it a prefix is all that one can ask
     for, and results come too (ipykernel), or everything (xeus): cells that print and show
     100 kB made one grow by 27 MiB in 5 s beside a stopped listener, the other by 59 MiB in 4 s.
     """
-    found = _STATUS_TOPIC.fullmatch(topic)
+    found = _TOPIC.fullmatch(topic)
     if found is None:
         return None
     words = (b"status", b"execute_input", b"error", b"shutdown")
@@ -223,13 +224,15 @@ def _execute_input(content: dict[str, object], envelope: _Envelope) -> SessionFa
 
 
 def _error(content: dict[str, object], envelope: _Envelope) -> SessionFact | None:
-    value = content.get("evalue")
+    name, value = _text(content, "ename"), content.get("evalue")
+    name = class_name(name) if name else None
     return CellFailed(
         at=envelope.at,
         handle=envelope.handle,
         parent=envelope.parent_id,
-        name=_text(content, "ename"),
+        name=name,
         value=_clean(value, MAX_VALUE_BYTES) if isinstance(value, str) else None,
+        shortage=shortage_of(name or "", value if isinstance(value, str) else ""),
     )
 
 

@@ -170,6 +170,11 @@ def boot_seconds() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def boot_clock(at: datetime) -> float:
+    """A wall time of just now, on the clock of the samples."""
+    return at.timestamp() - time.time() + boot_seconds()
+
+
 def boot_id(proc_root: str = "/proc") -> str:
     """This boot's id, "" where it can't be read."""
     return _read(f"{proc_root}/sys/kernel/random/boot_id").decode("ascii", "replace").strip()

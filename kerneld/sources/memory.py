@@ -2,21 +2,22 @@
 
 import logging
 import select
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from kerneld.model.cells import Held
 from kerneld.model.effects import Effect, ForgetMemory, SampleMemory
 from kerneld.model.facts import CgroupDelta, MemoryAccount, SourceState
 from kerneld.model.growth import Grown
 from kerneld.model.process import Process, ProcessKey
 from kerneld.proc.cgroup import CGROUP_ROOT, CgroupDir, cgroup_dirs
 from kerneld.proc.memory import ProcessMemory
-from kerneld.proc.process import boot_seconds
+from kerneld.proc.process import boot_clock, boot_seconds
 from kerneld.sources.cgroup_history import CgroupHistory
 from kerneld.sources.host_history import HostHistory
 from kerneld.sources.memory_track import (
     BUSY_FOR_S,
+    GROWTH_OVER_S,
     SLOW_BUSY_S,
     SLOW_REST_S,
     STATUS_REST_S,
@@ -32,8 +33,7 @@ REST_S = 1.0
 NEAR_SHARE = 0.8
 BIG_SHARE = 0.1
 """Page cache fills a cgroup to its limit in all peace: only who holds this much of it is hurried."""
-GROWTH_OVER_S = 10.0
-ACCOUNT_SAMPLES, LIVING_SAMPLES, LIVING_S = 240, 60, 300.0
+ACCOUNT_SAMPLES = 240
 
 
 class MemorySource:
@@ -70,10 +70,10 @@ class MemorySource:
         track = self._tracks.get(key)
         if track is None or track.marked == busy:
             return
-        track.marked = busy
+        track.marked, track.is_due = busy, True
         if busy:
             track.slow_due_s = min(track.slow_due_s, boot_seconds() + SLOW_BUSY_S)
-            self.wake()
+        self.wake()
 
     # ------------------------------------------------------------------ the sampler's thread
 
@@ -96,6 +96,7 @@ class MemorySource:
                 elif now_s >= busy_due_s:
                     self._sample_busy(now_s)
                     busy_due_s = now_s + self._busy_s
+                self._look_at_turns(now_s)
                 hurry = any(track.is_busy(now_s) for track in self._living)
                 due_s = min(rest_due_s, busy_due_s) if hurry else rest_due_s
                 poller.poll(max(0.0, due_s - boot_seconds()) * 1000)
@@ -126,6 +127,13 @@ class MemorySource:
             if cgroup is not None:
                 cgroup.sample_usage()
         self._host.sample_busy(now_s)
+
+    def _look_at_turns(self, now_s: float) -> None:
+        """A cell's own growth ends where the next one's begins."""
+        for track in self._living:
+            if track.is_due:
+                track.is_due = False
+                self._look(track, now_s)
 
     def _look(self, track: Track, now_s: float) -> bool:
         """False when the process has ended. Growth is told with the room that is left on the host."""
@@ -222,7 +230,7 @@ class MemorySource:
 
     def account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount:
         """What the sampler knew of a process that died then; empty where it knew nothing of it."""
-        died_s = _boot_clock(died_at)
+        died_s = boot_clock(died_at)
         host, track = self._host.account(died_s), self._tracks.get(key)
         if track is None:
             return host
@@ -249,7 +257,7 @@ class MemorySource:
         own = dict.fromkeys(("swap_bytes", "vm_bytes", "data_bytes"))
         if track is None or track.tree_ring is None:
             return account.model_copy(update={**own, "peaks": ()})
-        died_s = _boot_clock(died_at)
+        died_s = boot_clock(died_at)
         samples = track.tree_ring.pairs(died_s, at_most=ACCOUNT_SAMPLES)
         changes = {
             "samples": samples,
@@ -270,7 +278,7 @@ class MemorySource:
             return None
         before = track.cgroup_before
         if before is None:
-            before = track.cgroup.before(min(track.last_s, _boot_clock(died_at)))
+            before = track.cgroup.before(min(track.last_s, boot_clock(died_at)))
         return CgroupDelta(before=before, after=track.cgroup.read_now())
 
     def rss_bytes(self, key: ProcessKey) -> int | None:
@@ -281,17 +289,9 @@ class MemorySource:
     def living(self, key: ProcessKey) -> LivingMemory | None:
         """How a process does now; None where it is not sampled."""
         track = self._tracks.get(key)
-        if track is None:
-            return None
-        now_s = boot_seconds()
-        return LivingMemory(
-            rss_bytes=track.last_bytes or None,
-            tree_bytes=track.tree_bytes or None,
-            growth_bytes_per_s=track.ring.growth_bytes_per_s(now_s, over_s=GROWTH_OVER_S),
-            samples=track.ring.pairs(now_s, at_most=LIVING_SAMPLES, since_s=now_s - LIVING_S),
-        )
+        return track.living(boot_seconds()) if track else None
 
-
-def _boot_clock(at: datetime) -> float:
-    """A wall time of just now, on the clock of the samples."""
-    return at.timestamp() - time.time() + boot_seconds()
+    def held(self, key: ProcessKey, since: datetime, until: datetime) -> Held | None:
+        """What a process held in a span of time; None where it was not sampled then."""
+        track = self._tracks.get(key)
+        return track.held(boot_clock(since), boot_clock(until)) if track else None

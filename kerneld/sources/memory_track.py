@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+from kerneld.model.cells import Held
 from kerneld.model.facts import CgroupReading, PeakReading
 from kerneld.model.growth import Grown
 from kerneld.model.process import ProcessKey
@@ -22,6 +23,10 @@ SLOW_REST_S, SLOW_BUSY_S = 30.0, 1.0
 STATUS_REST_S = 120.0
 """with cold caches a status costs 55 µs, a look for children 7, a sample 3: so they are rare at rest"""
 THREADS_S = 5.0
+GROWTH_OVER_S = 10.0
+LIVING_SAMPLES, LIVING_S = 60, 300.0
+LOOKED_WITHIN_S = 1.5
+"""after a moment: its word wakes the sampler, which looks at everybody every second anyway"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class Track:
         "cgroup_before",
         "grown_since",
         "hwm_bytes",
+        "is_due",
         "key",
         "last_bytes",
         "last_s",
@@ -82,7 +88,8 @@ class Track:
         self.ring = Ring(now_s)
         self.tree_ring: Ring | None = None
         self.shm: ShmHistory | None = None
-        self.marked = False
+        self.marked = self.is_due = False
+        """is_due: a request begins or ends just now, and the process is looked at for that"""
         self.last_s = now_s
         self.last_bytes = self.tree_bytes = self.tree_peak_bytes = self.status_bytes = 0
         self.told_s, self.told_bytes = now_s, 0
@@ -171,6 +178,23 @@ class Track:
         """Address space and data when it was last seen alive."""
         pages = parse_statm_vm(self._raw)
         return (pages[0] * PAGE_BYTES, pages[1] * PAGE_BYTES) if pages else (None, None)
+
+    def held(self, since_s: float, until_s: float) -> Held | None:
+        """What it held in a span of time. Word of its begin is some 40 ms late."""
+        before = self.ring.last_at(since_s)
+        after = self.ring.first_at(until_s, within_s=LOOKED_WITHIN_S)
+        if before is None or after is None:
+            return None
+        _, values = self.ring.window(since_s, until_s)
+        return Held(before, max(before, after, *values), after)
+
+    def living(self, now_s: float) -> LivingMemory:
+        return LivingMemory(
+            rss_bytes=self.last_bytes or None,
+            tree_bytes=self.tree_bytes or None,
+            growth_bytes_per_s=self.ring.growth_bytes_per_s(now_s, over_s=GROWTH_OVER_S),
+            samples=self.ring.pairs(now_s, at_most=LIVING_SAMPLES, since_s=now_s - LIVING_S),
+        )
 
     def peaks(self, most_bytes: int) -> tuple[PeakReading, ...]:
         """Lower bounds: it may have grown since. A VmHWM below a later sample is left out."""

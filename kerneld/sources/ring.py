@@ -47,6 +47,20 @@ class Ring:
         end = bisect_right(times, (until_s - self._base_s) * TICKS_PER_S)
         return times[first:end], values[first:end]
 
+    def last_at(self, at_s: float) -> int | None:
+        """The last value up to a moment; None before the first of all."""
+        _, values = self.window(until_s=at_s)
+        return values[-1] if values else None
+
+    def first_at(self, at_s: float, *, within_s: float) -> int | None:
+        """The first value from a moment on, else the last one before it.
+
+        A look at that very moment may be a tick before it here, as times are cut to whole ticks.
+        """
+        _, same = self.window(at_s - 1 / TICKS_PER_S, at_s + 1 / TICKS_PER_S)
+        _, later = self.window(at_s, at_s + within_s)
+        return same[-1] if same else later[0] if later else self.last_at(at_s)
+
     def pairs(
         self, until_s: float, *, at_most: int, since_s: float = float("-inf")
     ) -> tuple[tuple[float, int], ...]:

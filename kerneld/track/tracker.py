@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from kerneld.model.cells import FinishedCell
 from kerneld.model.death import Death, Successor
 from kerneld.model.effects import (
     CloseFd,
@@ -32,7 +33,6 @@ from kerneld.model.facts import (
     ProcessEnded,
     ProcessSeen,
     ServerSeen,
-    SessionFact,
     ShutdownAnnounced,
 )
 from kerneld.model.living import TrackedLife
@@ -82,7 +82,8 @@ class Tracker:
             case LogRecord() if fact.event.is_oom:
                 self._worker_ended(self._workers.killed(fact), moves)
             case KernelStatus() | CellStarted() | CellFailed() | ShutdownAnnounced() | ListenState():
-                self._session_fact(fact)
+                if file := self._files.get(fact.handle):
+                    file.session = file.session.heard_of(fact)
         return moves
 
     def kernels(self) -> list[tuple[Kernel, Session]]:
@@ -102,6 +103,10 @@ class Tracker:
         file = self._files.get(handle)
         kernels = file.kernels() if file else []
         return (kernels[0].key, file.session) if file and kernels else None
+
+    def measure(self, handle: int, cells: tuple[FinishedCell, ...]) -> None:
+        """The finished cells of this file's kernel, with their memory."""
+        self._files[handle].session = replace(self._files[handle].session, finished=cells)
 
     # ------------------------------------------------------------------ processes
 
@@ -287,14 +292,9 @@ class Tracker:
             file.listening = True
             moves.effects.append(Listen(file.handle, life.seen.implementation))
 
-    def _session_fact(self, fact: SessionFact) -> None:
-        if file := self._files.get(fact.handle):
-            file.session = file.session.heard_of(fact)
-
     def sweep(self, now: datetime) -> list[Effect]:
         """Let go of files that nobody has named for a while; a restart comes within seconds."""
-        since = {handle: file.empty_since for handle, file in self._files.items()}
-        idle = [handle for handle, at in since.items() if at is not None and now - at > FILE_KEPT]
+        idle = [h for h, f in self._files.items() if f.empty_since and now - f.empty_since > FILE_KEPT]
         for handle in idle:
             del self._files[handle]
         return [ReleaseFile(handle) for handle in idle]

@@ -99,5 +99,16 @@ def test_lines_that_grew_in_turn_have_each_its_own(grown: Grown) -> None:
     assert agreement(grown.ends["two-lines"], PROGRAMS["two-lines"]) >= 0.8, grown.told("two-lines")
 
 
+@pytest.mark.parametrize(("name", "grown_bytes"), [("comprehension", 440e6), ("earlier-cell", 440e6)])
+def test_a_cell_that_ended_is_told_with_its_memory(grown: Grown, name: str, grown_bytes: float) -> None:
+    """What it allocated is known. The first cell may begin before its kernel is listened to."""
+    last = grown.ends[name].cells[-1]
+    assert last.execution_count == 2
+    assert last.before_bytes is not None
+    assert last.change_bytes == pytest.approx(grown_bytes, rel=0.02)
+    assert last.peak_bytes == pytest.approx(last.before_bytes + last.change_bytes, rel=0.01)
+    assert last.code == PROGRAMS[name].cells[1].splitlines()[0]
+
+
 def test_no_source_failed(grown: Grown) -> None:
     assert not [line for line in grown.said if "failed" in line or "Traceback" in line]

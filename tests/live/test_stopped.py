@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -82,16 +83,20 @@ class Stand:
             self.kernels = dict(zip(MAKES, made, strict=True))
         for kernel in self.kernels.values():
             cleanup.callback(kernel.end)
-        wait_for(self._all_heard, 30, "the kernels are heard")
+        self.await_heard()
         self.shout(2 * BRIEF_S)
 
-    def _all_heard(self) -> bool:
-        """A kernel is heard from its first message on: each is made to say one."""
-        for kernel in self.kernels.values():
-            kernel.shout(0.001)
-        living = read_living(self.daemon.db.with_name(f"{self.daemon.db.name}.live")).states
-        heard = {state.key.pid for state in living if state.state in ("idle", "busy")}
-        return {kernel.pid for kernel in self.kernels.values()} == heard
+    def await_heard(self) -> None:
+        """A kernel is heard from its first message on, and after a stop anew."""
+        since = datetime.now(UTC)
+
+        def all_heard() -> bool:
+            self.shout(0.001)
+            living = read_living(self.daemon.db.with_name(f"{self.daemon.db.name}.live")).states
+            fresh = (s for s in living if s.at > since and s.state in ("idle", "busy"))
+            return {state.key.pid for state in fresh} == {k.pid for k in self.kernels.values()}
+
+        wait_for(all_heard, 30, "the kernels are heard")
 
     def shout(self, for_s: float) -> dict[str, int]:
         with ThreadPoolExecutor() as pool:
@@ -135,6 +140,7 @@ def send(pid: int, number: int) -> None:
 @pytest.mark.parametrize("who", ["collector", "collector and reader", "reader"])
 def test_no_kernel_grows_beside_what_stands_still(stand: Stand, who: str, for_s: float) -> None:
     """The reader last: the collector ends it after 5 s, and the next one is deaf for a moment."""
+    stand.await_heard()
     pids = stand.pids(who)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kerneld.model.case import Host
+from kerneld.model.cells import FinishedCell
 from kerneld.model.facts import Blind
 from kerneld.model.growth import Frame, GrowthLine, StackPart
 from kerneld.model.incident import (
@@ -167,6 +168,25 @@ def full(number: int = 43, text: str | None = None, **fields: Any) -> Incident:
             line=4,
             code_policy="full",
             how="iopub",
+        ),
+        "cells": (
+            FinishedCell(
+                execution_count=5,
+                code=said("df = load()"),
+                started_at=DIED - timedelta(seconds=400),
+                duration_s=44.0,
+                before_bytes=MIB,
+                change_bytes=GIB,
+                peak_bytes=2 * GIB,
+            ),
+            FinishedCell(
+                execution_count=6,
+                code=said("y = np.zeros(10**12)"),
+                started_at=DIED - timedelta(seconds=60),
+                duration_s=0.2,
+                failed=True,
+                error=said("MemoryError"),
+            ),
         ),
         "growth_lines": (
             GrowthLine(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jupyter_client.session import Session
 
 from kerneld.model.facts import CellFailed, CellStarted, CodeFacts, KernelStatus, ShutdownAnnounced
+from kerneld.model.vocabulary import Shortage
 from kerneld.parse.iopub import (
     MAX_SOURCE_BYTES,
     Header,
@@ -52,18 +53,21 @@ def parse(frames: list[bytes], publisher: Publisher = PUBLISHER) -> object:
     ("topic", "wide"),
     [
         (b"kernel.76e91a3b-d045-4a81-b000-bfd21ebfbedf.status", b"kernel."),
-        (b"kernel_core.feb36449badc48fc8315b22f0de3a8a0.status", b"kernel_core."),
+        (b"kernel_core.feb36449badc48fc8315b22f0de3a8a0.stream", b"kernel_core."),
     ],
 )
-def test_a_status_tells_the_kernels_own_topics(topic: bytes, wide: bytes) -> None:
-    own = (topic[:-6] + word for word in (b"status", b"execute_input", b"error", b"shutdown"))
+def test_a_message_tells_its_kernels_own_topics(topic: bytes, wide: bytes) -> None:
+    own = (
+        topic[: topic.rindex(b".") + 1] + word
+        for word in (b"status", b"execute_input", b"error", b"shutdown")
+    )
     assert own_topics(topic) == (wide, tuple(own))
 
 
 @pytest.mark.parametrize(
     "topic",
     [b"", b"kernel.", b"kernel.status", b"kernel..status", b"kernel.a.status\n", b"kernel.a.b.status",
-     b"kernel.a.execute_result", b"kernel." + b"a" * 65 + b".status", b"status", b"xkernel.a.status"],
+     b"kernel.a.", b"kernel." + b"a" * 65 + b".status", b"status", b"xkernel.a.status"],
 )  # fmt: skip
 def test_no_other_topic_narrows_what_is_heard(topic: bytes) -> None:
     assert own_topics(topic) is None
@@ -107,7 +111,7 @@ def test_a_long_cell_is_cut_and_its_digest_is_of_the_whole() -> None:
 def test_an_error_keeps_its_name_and_a_bounded_value() -> None:
     content = {"ename": "MemoryError", "evalue": "x" * 5000, "traceback": ["y" * 100_000]}
     assert parse(frames_of("error", content)) == CellFailed(
-        at=AT, handle=7, parent="r-1", name="MemoryError", value="x" * 1024
+        at=AT, handle=7, parent="r-1", name="MemoryError", value="x" * 1024, shortage=Shortage.MEMORY
     )
 
 

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from kerneld.model.base import Record, Withheld
 from kerneld.model.case import Case, Host
+from kerneld.model.cells import FinishedCell
 from kerneld.model.facts import CellFailed, CellStarted, CodeFacts, KernelStatus
 from kerneld.model.growth import Frame, GrowthLine, StackPart
 from kerneld.model.incident import (
@@ -34,6 +35,16 @@ AT = datetime(2026, 5, 4, 3, 2, 1, 7, tzinfo=UTC)
 MARKER = {kind: f"marker-of-a-{kind}" for kind in ("source", "line", "digest", "value", "name")}
 
 
+def a_finished_cell() -> FinishedCell:
+    return FinishedCell(
+        started_at=AT,
+        duration_s=1.0,
+        code=MARKER["line"],
+        sha256=MARKER["digest"],
+        error=MARKER["name"],
+    )
+
+
 def an_incident() -> Incident:
     line = MARKER["line"]
     return Incident(
@@ -51,6 +62,7 @@ def an_incident() -> Incident:
         exit=ExitPart(how=ExitHow.PIDFD),
         summary="s",
         cell=CellPart(source=MARKER["source"], sha256=MARKER["digest"], line=3),
+        cells=(a_finished_cell(),),
         growth_lines=(GrowthLine(code=line, bytes=1, share=1.0, line=3),),
         stack=StackPart(at=AT, frames=(Frame(function="f", file="x", code=line),)),
         advice=(Advice(id="a", title="t", text="x", code=line),),
@@ -81,6 +93,7 @@ def a_case() -> Case:
             CellFailed(at=AT, handle=1, name=MARKER["name"], value=MARKER["value"]),
         ),
         last_cell=cell,
+        cells=(a_finished_cell(),),
     )
 
 
@@ -160,7 +173,15 @@ def fields() -> Iterator[tuple[str, str, FieldInfo, list[object]]]:
 
 def test_the_walk_reaches_the_depths_of_the_model() -> None:
     names = {record.__name__ for record in reachable(*STORED)}
-    assert {"Frame", "GrowthLine", "CellStarted", "CellFailed", "LogEvent", "Connection"} <= names
+    assert {
+        "Frame",
+        "GrowthLine",
+        "CellStarted",
+        "CellFailed",
+        "FinishedCell",
+        "LogEvent",
+        "Connection",
+    } <= names
 
 
 def test_every_field_that_can_hold_code_is_marked() -> None:
@@ -189,7 +210,7 @@ def test_a_well_known_exception_is_named_under_every_policy(name: str, policy: C
 def test_the_story_of_a_death_names_no_class_that_a_user_made_up() -> None:
     """It is words of kerneld's own: no policy withholds anything from it later."""
     told = " ".join(entry.text for entry in timeline(a_case()))
-    assert "the cell failed: an exception" in told
+    assert "a cell failed (an exception)" in told
     assert MARKER["name"] not in told
 
 

@@ -1,6 +1,7 @@
 """A case and its judgement as the incident that everybody reads."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cases import (
@@ -24,9 +25,19 @@ from cases import (
 
 from kerneld.diagnose import diagnose
 from kerneld.model.case import Case
+from kerneld.model.cells import FinishedCell, finished
 from kerneld.model.facts import CellFailed, CellStarted, LogEvent, PeakReading
 from kerneld.model.incident import Incident
-from kerneld.model.vocabulary import Category, Cause, ExitHow, LimitKind, PeakHow, Scope, State
+from kerneld.model.vocabulary import (
+    Category,
+    Cause,
+    ExitHow,
+    LimitKind,
+    PeakHow,
+    Scope,
+    Shortage,
+    State,
+)  # fmt: skip
 from kerneld.report import build_incident
 
 
@@ -116,8 +127,10 @@ def test_the_timeline_is_in_order_and_tells_every_source() -> None:
         idle(),
         announced(),
     )
+    ended = finished(cell(), at(-1), None)
     case = death(
-        code=0, busy=False, session=session, file_removed=removed(), succession=succeeded(0.5),
+        code=0, busy=False, session=session, cells=(ended,),
+        file_removed=removed(), succession=succeeded(0.5),
         server_end=server_end(2, code=0), log=(line("other"),),
     )  # fmt: skip
     told = incident(case).timeline
@@ -125,6 +138,41 @@ def test_the_timeline_is_in_order_and_tells_every_source() -> None:
         "process", "iopub", "iopub", "iopub", "iopub", "linux-log", "exit", "file", "server", "server",
     ]  # fmt: skip
     assert "secret" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "Cell [7] ended after 3.0 s"),
+        ({"before_bytes": 9, "change_bytes": 9, "peak_bytes": 99}, "Cell [7] ended after 3.0 s"),
+        (
+            {"before_bytes": 1 << 30, "change_bytes": 0, "peak_bytes": 3 << 30},
+            "Cell [7] ended after 3.0 s: at most 3.0 GiB",
+        ),
+        (
+            {"before_bytes": GIB, "change_bytes": -GIB // 4, "peak_bytes": GIB, "failed": True},
+            "Cell [7] failed (an exception) after 3.0 s: -256 MiB, at most 1.0 GiB",
+        ),
+    ],
+)
+def test_a_cell_that_ended_is_told_with_what_it_did(changes: dict[str, Any], text: str) -> None:
+    ended = FinishedCell(execution_count=7, started_at=at(-9), duration_s=3.0, **changes)
+    told = incident(death(signal=9, cells=(ended,)))
+    assert told.cells == (ended,)
+    assert [entry.text for entry in told.timeline if entry.source == "iopub"] == [text]
+
+
+@pytest.mark.parametrize(
+    ("shortage", "text"),
+    [
+        (None, "a cell failed (ValueError)"),
+        (Shortage.MEMORY, "a cell failed for want of memory (ValueError)"),
+        (Shortage.GPU_MEMORY, "a cell failed for want of GPU memory (ValueError)"),
+    ],
+)
+def test_an_error_that_no_kernel_dies_of_belongs_to_the_story(shortage: Shortage, text: str) -> None:
+    failed = CellFailed(at=at(-1), handle=1, name="ValueError", shortage=shortage)
+    assert text in [entry.text for entry in incident(death(signal=9, session=(failed,))).timeline]
 
 
 def test_a_long_session_keeps_its_end_and_the_death() -> None:
