@@ -116,6 +116,7 @@ def _kernel(case: Case) -> KernelPart | None:
         name=kernel.name,
         language=kernel.language,
         pid=kernel.process.pid,
+        ns_pid=kernel.process.ns_pid,
         pidfd_inode=kernel.process.key.pidfd_inode,
         start_ticks=kernel.process.key.start_ticks,
         connection_file=kernel.connection_file,
@@ -164,8 +165,10 @@ def _server(case: Case) -> ServerPart | None:
 
 
 def _container(case: Case) -> ContainerPart | None:
-    container_id = case.process.container_id
-    return ContainerPart(id=container_id, how="cgroup") if container_id else None
+    process = case.process
+    if process.container_id is None:
+        return None
+    return ContainerPart(id=process.container_id, how=process.container_how or "cgroup")
 
 
 def _exit(case: Case) -> ExitPart:

@@ -293,5 +293,6 @@ def _is_story(life: TrackedLife) -> bool:
 def _look_around(life: TrackedLife) -> LookAround:
     """The disk that counts is the notebook's; where that is not known, the connection file's."""
     kernel = life.kernel
-    path = (kernel.notebook_path or kernel.connection_file) if kernel else None
-    return LookAround(life.process, path)
+    if kernel is None or kernel.file_elsewhere:
+        return LookAround(life.process, None)
+    return LookAround(life.process, kernel.notebook_path or kernel.connection_file)

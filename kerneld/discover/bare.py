@@ -1,4 +1,7 @@
-"""`python -m ipykernel` names no file: the one with its own pid in its name is waited for, a while."""
+"""`python -m ipykernel` names no file: the one with its own pid in its name is waited for, a while.
+
+Its own pid is the one that it has itself, in a container another than the host's.
+"""
 
 import os
 import re
@@ -9,9 +12,11 @@ from kerneld.discover.candidates import Door, pin
 from kerneld.discover.folders import Folders, folders_of
 from kerneld.discover.scan import Named
 from kerneld.discover.table import FileTable
+from kerneld.errors import UnsafeFile
 from kerneld.model.facts import FileOpened
 from kerneld.parse.argv import is_bare_ipykernel
 from kerneld.proc.process import read_argv
+from kerneld.proc.rooted import where
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 5.0
 GIVES_UP_S = 30.0
@@ -94,10 +99,15 @@ class Bare:
         process, pidfd = pinned
         os.close(pidfd)
         for folder in folders_of(process):
-            folders.add(folder, process.uid)
-            path = f"{folder}/kernel-{named.pid}.json"
-            opened = self._table.open_named(process.uid, path)
-            if opened is not None or self._table.is_open(process.uid, path):
+            path = f"{folder}/kernel-{process.ns_pid or named.pid}.json"
+            try:
+                place = where(path, named.pid, (process.ppid,), proc_root=self._door.proc_root)
+            except UnsafeFile:
+                continue
+            if place is None:
+                folders.add(folder, process.uid)
+            opened = self._table.open_named(process.uid, path, place)
+            if opened is not None or self._table.is_open(process.uid, path, place):
                 self._drop(named.pid)
                 return [Found(Named(named.pid, named.argv, path), opened)]
         return []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kerneld.discover.scan import Named
+from kerneld.discover.table import FileFound
 from kerneld.model.facts import ProcessSeen, ServerSeen
 from kerneld.model.process import Process
 from kerneld.model.vocabulary import ServerKind
@@ -54,25 +55,25 @@ def pin(pid: int, door: Door) -> tuple[Process, int] | None:
 
 
 def see(
-    named: Named, door: Door, number: Callable[[Process, str], tuple[int, str]]
+    named: Named, door: Door, find: Callable[[Process, str, tuple[int, ...]], FileFound]
 ) -> ProcessSeen | None:
-    """The fact for one named process. number: gives a file's number and why it was not opened."""
+    """The fact for one named process. find: its file, by its path and its ancestors."""
     pinned = pin(named.pid, door)
     if pinned is None:
         return None
     process, pidfd = pinned
     path = absolute(named.path, named.pid, door.proc_root) if named.path else None
-    handle, problem = number(process, path or f"pid {named.pid}")
     # as it was pinned: a kernel that fails at once may be reaped by now, and has no parents then
     above = process.ppid
     parents = (above, *ancestors(above, door.proc_root)) if above else ()
+    found = find(process, path or f"pid {named.pid}", parents)
     implementation, language = kernel_implementation(list(named.argv))
     server, is_nested = _server(process, path, parents, door)
     return ProcessSeen(
         at=datetime.now(UTC),
         process=process,
         pidfd=pidfd,
-        handle=handle,
+        handle=found.handle,
         connection_file=None if path is None else storable(path),
         parents=parents,
         argv_digest=zlib.crc32("\0".join(named.argv).encode(errors="surrogateescape")),
@@ -81,7 +82,8 @@ def see(
         language=language,
         begun_by_jupyter=not is_nested and server is not None and server.kind != ServerKind.NONE.value,
         server=server,
-        file_problem=problem,
+        file_problem=found.problem,
+        file_elsewhere=found.is_elsewhere,
     )
 
 

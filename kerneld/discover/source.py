@@ -19,7 +19,6 @@ from kerneld.discover.table import FileTable
 from kerneld.model.effects import Effect, FindListener, ProbePorts, ReleaseFile, WatchFile
 from kerneld.model.facts import PortsHeard, PortsSilent, ProcessChanged, ProcessSeen, SourceState
 from kerneld.model.process import Process
-from kerneld.proc.files import means_the_same
 from kerneld.proc.process import read_argv, read_cgroups
 from kerneld.sources.source import Mailbox, Outlet
 
@@ -50,7 +49,7 @@ class DiscoverySource:
         self._extra = extra_folders
         self._mailbox = Mailbox()
         self._scan = ProcessScan(door.proc_root)
-        self._table = FileTable()
+        self._table = FileTable(door.proc_root)
         self._folders = Folders(self._mailbox.wake)
         self._ports = Ports(door.proc_root)
         self._unread = Awaited(UNREAD_GIVES_UP_S)
@@ -159,7 +158,7 @@ class DiscoverySource:
             case ReleaseFile():
                 self._table.release(order.handle)
                 self._removals.drop(order.handle)
-            case FindListener():
+            case FindListener() if not self._table.is_elsewhere(order.handle):
                 self._ports.find(order)
 
     # ------------------------------------------------------------------ processes
@@ -206,7 +205,7 @@ class DiscoverySource:
         if not self._admission.admits(named.pid):
             self._scan.put_off(named.pid)
             return False
-        seen = see(named, self._door, self._number)
+        seen = see(named, self._door, self._table.find)
         if seen is None:
             self._scan.forget(named.pid)
             return False
@@ -232,15 +231,6 @@ class DiscoverySource:
             self._processes.renew(process, groups)
             if process != before:
                 outlet.emit(ProcessChanged(datetime.now(UTC), process))
-
-    def _number(self, process: Process, path: str) -> tuple[int, str]:
-        """The file's number, and why it will not be opened ("" if it may be)."""
-        handle = self._table.number(process.uid, path)
-        if not path.startswith("/"):
-            self._table.deny(handle, "its path is not known here")
-        elif not means_the_same(path, process.pid, proc_root=self._door.proc_root):
-            self._table.deny(handle, "it lies in another mount namespace")
-        return handle, self._table.problem(handle)
 
     def _open(self, handle: int, outlet: Outlet) -> None:
         opened = self._table.refresh(handle)
@@ -295,6 +285,8 @@ class DiscoverySource:
         self._folders.look(self._door.only_uid, self._extra)
 
     def _watch_folders_of(self, seen: ProcessSeen) -> None:
-        """A kernel's own environment says where its user's files lie."""
+        """A kernel's own environment says where its user's files lie, if it has our root."""
+        if seen.file_elsewhere:
+            return
         for folder in folders_of(seen.process):
             self._folders.add(folder, seen.process.uid)

@@ -365,6 +365,7 @@ class ProcessSeen:
     begun_by_jupyter: its parent, past wrappers that name the same file, is one that starts kernels.
     implementation, language: as far as the command line tells (ipykernel, xeus, bash, …; python, R).
     file_problem: why the connection file was not opened, in words ("" if it was).
+    file_elsewhere: its path belongs to another root, as in a container.
     """
 
     at: Timestamp
@@ -380,6 +381,7 @@ class ProcessSeen:
     language: str | None = None
     server: "ServerSeen | None" = None
     file_problem: str = ""
+    file_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

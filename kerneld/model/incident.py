@@ -25,6 +25,8 @@ class KernelPart(Record):
     name: str | None = None
     language: str | None = None
     pid: int
+    ns_pid: int | None = None
+    """the pid that it has itself, in a pid namespace of its own"""
     pidfd_inode: int | None = None
     start_ticks: int
     connection_file: str | None = None
@@ -60,6 +62,8 @@ class ServerPart(Record):
 
 
 class ContainerPart(Record):
+    """how: what runs it, as its cgroup tells: docker, containerd, crio, podman, kubepods, lxc."""
+
     id: str
     how: str
 

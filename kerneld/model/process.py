@@ -76,6 +76,8 @@ class Process(Record):
     environ: dict[str, str] = Field(default_factory=dict)
     ns_pid: int | None = None
     container_id: str | None = None
+    container_how: str | None = None
+    """what runs it: docker, containerd, crio, podman, kubepods or lxc, as its cgroup's path tells"""
     same_network_namespace: bool = True
     stack_top: int | None = None
     """where the main thread's stack begins, below arguments and environment; it grows downwards"""
@@ -136,11 +138,13 @@ class Kernel(Record):
     """One life of a kernel. id: stable over restarts; restarts: lives of this id seen before.
 
     connection_file is the path as its argv has it: text from a user, never followed by itself.
+    file_elsewhere: that path belongs to another root, as in a container.
     """
 
     id: str
     process: Process
     connection_file: str | None = None
+    file_elsewhere: bool = False
     connection: Connection | None = None
     server: Server | None = None
     name: str | None = None

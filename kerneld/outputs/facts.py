@@ -28,7 +28,7 @@ def fact_rows(incident: Incident, view: View) -> tuple[list[list[Pair]], list[Pa
         ("restarts", _restarts(incident)),
         ("cgroup", incident.cgroup or ""),
         ("unit", (incident.server and incident.server.unit) or ""),
-        ("container", incident.container.id[:12] if incident.container else ""),
+        ("container", _container(incident)),
         ("host", "; ".join(_host(incident))),
         ("kernels", ", ".join(incident.kernels)),
         ("follows", f"incident {incident.caused_by}" if incident.caused_by else ""),
@@ -54,7 +54,8 @@ def _kernel(incident: Incident) -> str:
         return ""
     up = duration(incident.died_at - kernel.started_at)
     name = kernel.name or kernel.language or incident.process.comm
-    return f"{name}, pid {kernel.pid}, up {up}"
+    inside = f" ({kernel.ns_pid} inside)" if kernel.ns_pid is not None else ""
+    return f"{name}, pid {kernel.pid}{inside}, up {up}"
 
 
 def _user(incident: Incident) -> str:
@@ -72,6 +73,11 @@ def _server(incident: Incident) -> str:
     if server is None:
         return ""
     return f"{server.kind}, pid {server.pid}"
+
+
+def _container(incident: Incident) -> str:
+    container = incident.container
+    return f"{container.id[:12]} ({container.how})" if container else ""
 
 
 def _process(incident: Incident) -> str:

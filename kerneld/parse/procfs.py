@@ -274,6 +274,7 @@ def listening_unix(data: bytes) -> tuple[tuple[str, int], ...]:
 class Mount:
     """One line of mountinfo. device: `major:minor`; root: the part of it that is mounted there."""
 
+    id: int
     root: str
     point: str
     fs_type: str
@@ -297,7 +298,8 @@ def parse_mountinfo(data: bytes) -> tuple[Mount, ...]:
             continue
         options = tuple(text_of(rest[2]).split(","))
         root, point = _unescape(fields[3]), _unescape(fields[4])
-        mounts.append(Mount(root, point, text_of(rest[0]), options, text_of(fields[2])))
+        number = int(fields[0]) if fields[0].isdigit() else 0
+        mounts.append(Mount(number, root, point, text_of(rest[0]), options, text_of(fields[2])))
     return tuple(mounts)
 
 

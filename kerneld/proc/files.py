@@ -49,7 +49,7 @@ def open_connection_file(path: str, *, owner_uid: int) -> int:
     Returns the descriptor (close-on-exec). Raises UnsafeFile with the reason, FileNotFoundError.
     """
     _check_path(path)
-    return _opened(path, partial(_check, owner_uid=owner_uid))
+    return _opened(path, partial(check_connection_file, owner_uid=owner_uid))
 
 
 def open_mapped(path: str, *, inode: int, user_uid: int) -> int:
@@ -69,7 +69,7 @@ def open_mapped(path: str, *, inode: int, user_uid: int) -> int:
 def open_folder(path: str) -> int:
     """A descriptor of a folder without links on its way. Raises UnsafeFile, FileNotFoundError."""
     _check_path(path)
-    return _openat2(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    return openat2(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def open_below(folder: int, name: str, *, user_uid: int, most_bytes: int) -> int:
@@ -97,7 +97,7 @@ def _check_path(path: str) -> None:
 def _opened(path: str, check: Callable[[os.stat_result], None], *, folder: int = _AT_FDCWD) -> int:
     """A FIFO is opened, too, without waiting for its other end, and then refused."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    fd = _openat2(path, flags, folder=folder)
+    fd = openat2(path, flags, folder=folder)
     try:
         check(os.fstat(fd))
     except UnsafeFile:
@@ -122,17 +122,17 @@ def means_the_same(path: str, pid: int, *, proc_root: str = "/proc") -> bool:
     own, theirs = f"{proc_root}/self", f"{proc_root}/{pid}"
     try:
         if os.readlink(f"{own}/ns/mnt") == os.readlink(f"{theirs}/ns/mnt"):
-            return True
+            return os.readlink(f"{own}/root") == os.readlink(f"{theirs}/root")
     except OSError:
         pass  # whether the namespaces are the same may be hidden; mountinfo never is
     try:
-        places = [place_of(_read(f"{who}/mountinfo"), path) for who in (own, theirs)]
+        places = [place_of(read_mounts(f"{who}/mountinfo"), path) for who in (own, theirs)]
     except OSError:
         return False
     return places[0] is not None and places[0] == places[1]
 
 
-def _read(path: str) -> bytes:
+def read_mounts(path: str) -> bytes:
     """A table of mounts. Raises OSError, also for one that takes too long to read."""
     data = bytearray()
     until_s = time.thread_time() + MAX_MOUNTINFO_CPU_S
@@ -149,7 +149,7 @@ def is_own_folder(path: str, uid: int) -> bool:
     if is_slow(path):
         return False
     try:
-        fd = _openat2(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = openat2(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (OSError, UnsafeFile):
         return False
     try:
@@ -169,7 +169,8 @@ def unlinked_at_ns(fd: int) -> int | None:
     return status.st_ctime_ns if status.st_nlink == 0 else None
 
 
-def _check(status: os.stat_result, owner_uid: int) -> None:
+def check_connection_file(status: os.stat_result, owner_uid: int) -> None:
+    """Raises UnsafeFile for anything else than a small file of this user's, with one name."""
     if not stat.S_ISREG(status.st_mode):
         raise UnsafeFile("it is no regular file")
     if status.st_uid != owner_uid:
@@ -190,8 +191,11 @@ def _check_readable(status: os.stat_result, user_uid: int, most_bytes: int | Non
         raise UnsafeFile(f"it has {status.st_size} bytes")
 
 
-def _openat2(path: str, flags: int, *, folder: int = _AT_FDCWD) -> int:
-    """openat2(2), Linux 5.6: no link of any kind on the whole way, and nothing above the folder."""
+def openat2(path: str, flags: int, *, folder: int = _AT_FDCWD) -> int:
+    """openat2(2), Linux 5.6: no link of any kind on the whole way, and nothing above the folder.
+
+    Raises UnsafeFile with the reason, FileNotFoundError.
+    """
     resolve = _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
     if folder != _AT_FDCWD:
         resolve |= _RESOLVE_BENEATH

@@ -48,6 +48,7 @@ def kernel_of(boot_id: str, life: Life, file: ConnectionFile) -> Kernel:
         id=kernel_id(boot_id, seen, connection),
         process=seen.process,
         connection_file=seen.connection_file,
+        file_elsewhere=seen.file_elsewhere,
         connection=connection,
         server=server,
         name=(connection.kernel_name if connection else None) or None,

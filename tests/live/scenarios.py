@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import asked_for
+import containers
 import deaths
 import libraries
 import others
@@ -14,6 +15,7 @@ from stage import Life, Stage
 SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "broken-start": deaths.broken_start,
     "oom-cgroup": deaths.killed_for_its_cgroup,
+    "container": containers.dies_in_a_container,
     "victim-of-a-hog": others.victim_of_a_hog,
     "worker-oom": workers.killed_for_memory,
     "worker-crashes": workers.crashed,

@@ -171,14 +171,6 @@ def test_an_empty_file_is_waited_for(folder: Path) -> None:
     table.close()
 
 
-def test_a_file_that_is_denied_is_never_opened(folder: Path) -> None:
-    table = FileTable()
-    handle = table.number(os.getuid(), str(plain(folder)))
-    table.deny(handle, "it lies in another mount namespace")
-    assert table.refresh(handle) is None
-    assert table.problem(handle) == "it lies in another mount namespace"
-
-
 @pytest.mark.needs_root
 def test_a_mount_namespace_is_another_place_only_where_something_else_is_mounted() -> None:
     """A service's sandbox has a namespace of its own, with the host's files in the host's places."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kerneld.discover.candidates import Door, see
 from kerneld.discover.scan import Named
+from kerneld.discover.table import FileFound
 from kerneld.model.living import TrackedLife
 from kerneld.parse.argv import connection_file_of, is_bare_ipykernel, kernel_implementation
 from kerneld.proc.process import boot_id, read_argv
@@ -74,7 +75,7 @@ def test_a_path_of_any_bytes_becomes_a_kernel_that_can_be_stored(tmp_path: Path,
                 time.sleep(0.01)
             words = read_argv(process.pid)
             named = Named(process.pid, tuple(words), connection_file_of(words))
-            seen = see(named, Door(boot_id()), lambda *_: (1, ""))
+            seen = see(named, Door(boot_id()), lambda *_: FileFound(1))
         finally:
             process.kill()
     assert seen is not None
