@@ -18,6 +18,7 @@ from kerneld.correlate.matching import (
     is_next_life,
     is_same_line,
     kills_counted,
+    named_pid,
     said,
     seen_again,
     surrounded,
@@ -88,9 +89,9 @@ class Correlator:
         self._sessions[uuid] = death.session
         for learned in self._recent.exits_of(case.process.key):
             self._join_exit(uuid, learned)
-        for record in self._recent.log:
+        for record in self._recent.log_for(case.process.pid):
             self._join_log(uuid, record)
-        for sent in self._recent.signals:
+        for sent in self._recent.signals_to(case.process.pid):
             self._join_signal(uuid, sent)
         for key, end in self._recent.server_ends.items():
             self._join_server_end(uuid, (key, end))
@@ -197,8 +198,7 @@ class Correlator:
         return {uuid for uuid in list(uuids) if join(uuid, fact)}
 
     def _log_record(self, record: LogRecord) -> set[str]:
-        named = record.tgid if record.tgid is not None else record.event.pid or 0
-        concerned = self._cases if record.event.is_oom else self._by_pid.get(named, ())
+        concerned = self._cases if record.event.is_oom else self._by_pid.get(named_pid(record) or 0, ())
         return self._each(concerned, self._join_log, record)
 
     def _join_log(self, uuid: str, record: LogRecord) -> bool:

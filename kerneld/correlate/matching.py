@@ -27,12 +27,16 @@ ESCALATION = timedelta(seconds=15)
 """a server that wants a stuck kernel to end sends SIGINT, SIGTERM after 2.5 s, SIGKILL after 5 s"""
 
 
+def named_pid(record: LogRecord) -> int | None:
+    """The process that a line is about: that of the thread it names, where that is known."""
+    return record.tgid if record.tgid is not None else record.event.pid
+
+
 def is_about(case: Case, record: LogRecord) -> bool:
     """Whether a line of the Linux log names this process, or a thread of it, while it lived."""
-    named = record.tgid if record.tgid is not None else record.event.pid
     slack = timedelta(seconds=case.died_at_uncertainty_s) + CLOCK_SLACK
     lived = case.process.started_at - CLOCK_SLACK <= record.at <= case.died_at + slack
-    return named == case.process.pid and lived
+    return named_pid(record) == case.process.pid and lived
 
 
 def dated(case: Case, record: LogRecord) -> dict[str, object]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TypeVar
 
-from kerneld.correlate.matching import CLOCK_SLACK, is_of_thread
+from kerneld.correlate.matching import CLOCK_SLACK, is_of_thread, named_pid
 from kerneld.model.case import Case
 from kerneld.model.facts import (
     Blind,
@@ -53,6 +53,13 @@ class Recent:
             record = record.model_copy(update={"tgid": crash.key.pid})
         self.log.append(record)
         return record
+
+    def log_for(self, pid: int) -> list[LogRecord]:
+        """The lines that may concern this process's end: those that name it, and every OOM kill."""
+        return [record for record in self.log if record.event.is_oom or named_pid(record) == pid]
+
+    def signals_to(self, pid: int) -> list[SignalSent]:
+        return [sent for sent in self.signals if sent.pid == pid]
 
     def crashed(self, crash: ThreadCrashed) -> list[LogRecord]:
         """Keep a crash; the lines that told of it already come back with its process."""

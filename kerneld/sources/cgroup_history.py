@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from kerneld.model.facts import CgroupReading
 from kerneld.parse.cgroups import parse_cgroup_bytes
@@ -14,6 +14,8 @@ KEPT_READINGS = 5
 
 MARGIN_S = 1.0
 """A victim may still be seen after its kill was counted: it dies only once it runs, and unmaps."""
+
+SAME_MOMENT = timedelta(milliseconds=10)
 
 
 @dataclass(slots=True)
@@ -35,6 +37,7 @@ class CgroupHistory:
         self._slots: deque[Slot] = deque(maxlen=KEPT_READINGS)
         self._open = True
         self._closing = threading.Lock()
+        self._read: tuple[datetime, tuple[CgroupReading, ...]] = (datetime.min.replace(tzinfo=UTC), ())
 
     def sample(self, now_s: float) -> None:
         raw = self._watch.read_raw()
@@ -47,10 +50,17 @@ class CgroupHistory:
         for index, usage in enumerate(self._watch.usage_bytes()[: len(most)]):
             most[index] = max(most[index], usage or 0)
 
-    def read_now(self) -> tuple[CgroupReading, ...]:
-        """Fresh counters; from any thread."""
+    def read_after(self, died_at: datetime) -> tuple[CgroupReading, ...]:
+        """Counters of now, from any thread; of many deaths at once the last reading after each."""
+        now = datetime.now(UTC)
         with self._closing:
-            return self._watch.read(datetime.now(UTC)) if self._open else ()
+            if not self._open:
+                return ()
+            read_at, readings = self._read
+            if not died_at <= read_at or now - read_at > SAME_MOMENT:
+                readings = self._watch.read(now)
+                self._read = now, readings
+            return readings
 
     def near_limit(self, share: float) -> tuple[int, CgroupDir] | None:
         """The limit of which this share is used at the last look, and whose it is, if any."""

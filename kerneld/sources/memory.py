@@ -60,7 +60,8 @@ class MemorySource:
         self._host = HostHistory(proc_root)
 
     def control(self, effect: Effect) -> None:
-        self._mailbox.put(effect)
+        if isinstance(effect, SampleMemory | ForgetMemory):
+            self._mailbox.put(effect)
 
     def wake(self) -> None:
         self._mailbox.wake()
@@ -279,7 +280,7 @@ class MemorySource:
         before = track.cgroup_before
         if before is None:
             before = track.cgroup.before(min(track.last_s, boot_clock(died_at)))
-        return CgroupDelta(before=before, after=track.cgroup.read_now())
+        return CgroupDelta(before=before, after=track.cgroup.read_after(died_at))
 
     def rss_bytes(self, key: ProcessKey) -> int | None:
         """What a process holds by the last look; None where it is not sampled."""

@@ -29,7 +29,8 @@ class ShmHistory:
 
     def fullest(self, died_s: float, died_at: datetime, now_s: float) -> ShmReading | None:
         """The least room from WINDOW_S before a death until its telling."""
-        self.sample(now_s)
+        if not self._seen or self._seen[-1][0] < died_s:
+            self.sample(now_s)  # of many deaths at once, once: each more pushed out one from before
         first_s, last_s = died_s - WINDOW_S, died_s + LATE_S
         seen = list(self._seen)
         near = [(free, at_s, size) for at_s, size, free in seen if first_s <= at_s <= last_s]

@@ -66,19 +66,24 @@ class Mailbox:
     def __init__(self, *, latest: int | None = None) -> None:
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._orders: deque[Effect] = deque(maxlen=latest)
+        self._is_woken = False
 
     def put(self, effect: Effect) -> None:
         self._orders.append(effect)
         self.wake()
 
     def wake(self) -> None:
-        os.eventfd_write(self.fd, 1)
+        """One call of the system for all orders of a burst: each let another thread go first."""
+        if not self._is_woken:
+            self._is_woken = True
+            os.eventfd_write(self.fd, 1)
 
     def drain(self) -> list[Effect]:
         try:
             os.eventfd_read(self.fd)
         except BlockingIOError:
             pass
+        self._is_woken = False  # what is put from now on wakes again, or is taken below
         return [self._orders.popleft() for _ in range(len(self._orders))]
 
 

@@ -58,7 +58,7 @@ class BenchDaemon(Daemon):
     def await_living(self, pids: set[int], deadline_s: float = 60) -> None:
         wait_for(lambda: pids <= self.living(), deadline_s, f"{len(pids)} kernels watched")
 
-    def await_calm(self, share: float = 0.25, deadline_s: float = 90) -> None:
+    def await_calm(self, share: float = 0.05, deadline_s: float = 90) -> None:
         """Until it has stopped looking for the files of new kernels."""
 
         def calm() -> bool:
