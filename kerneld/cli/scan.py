@@ -19,44 +19,52 @@ LARGE_BYTES = 64 << 20
 PROGRESS_S = 0.5
 
 
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FILE", show_default=False,
+        help="Logs, plain or as .gz, .bz2, .xz, .zst; - or none: standard input.",
+    ),
+]  # fmt: skip
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, one event a line.")]
+Zone = Annotated[
+    str | None,
+    typer.Option(
+        "--tz", metavar="ZONE", show_default=False,
+        help="The zone of times without one: Europe/Berlin, UTC, +02:00. Default: this machine's.",
+    ),
+]  # fmt: skip
+Pid = Annotated[
+    int | None,
+    typer.Option(
+        "--pid", metavar="N", min=1, show_default=False, help="Only where this process died."
+    ),
+]  # fmt: skip
+Comm = Annotated[
+    str | None,
+    typer.Option(
+        "--comm", metavar="NAME", show_default=False,
+        help="Only where one of this name died; Linux cuts names to 15 bytes; * and ? match.",
+    ),
+]  # fmt: skip
+Follow = Annotated[
+    bool,
+    typer.Option(
+        "--follow", "-f", help="Then tell each further one as it is written; takes one FILE."
+    ),
+]  # fmt: skip
+
+
 def command(
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="FILE", show_default=False,
-            help="Logs, plain or as .gz, .bz2, .xz, .zst; - or none: standard input.",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON, one event a line.")] = False,
+    files: Files = None,
+    as_json: AsJson = False,
     since: Since = None,
     until: Until = None,
-    tz: Annotated[
-        str | None,
-        typer.Option(
-            "--tz", metavar="ZONE", show_default=False,
-            help="The zone of times without one: Europe/Berlin, UTC, +02:00. Default: this machine's.",
-        ),
-    ] = None,
-    pid: Annotated[
-        int | None,
-        typer.Option(
-            "--pid", metavar="N", min=1, show_default=False, help="Only where this process died."
-        ),
-    ] = None,
-    comm: Annotated[
-        str | None,
-        typer.Option(
-            "--comm", metavar="NAME", show_default=False,
-            help="Only where one of this name died; Linux cuts names to 15 bytes; * and ? match.",
-        ),
-    ] = None,
-    follow: Annotated[
-        bool,
-        typer.Option(
-            "--follow", "-f", help="Then tell each further one as it is written; takes one FILE."
-        ),
-    ] = False,
-) -> None:  # fmt: skip
+    tz: Zone = None,
+    pid: Pid = None,
+    comm: Comm = None,
+    follow: Follow = False,
+) -> None:
     """Tell from a Linux log who was killed or crashed, and why.
 
     It reads what dmesg, journalctl (text, JSON, export), syslog files, /dev/kmsg, serial consoles and

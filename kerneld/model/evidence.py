@@ -79,11 +79,9 @@ def best_peak(case: Case) -> PeakReading | None:
 
 
 def _oom_peak(event: LogEvent) -> list[PeakReading]:
-    """What the victim held when Linux chose it: the sum of the three parts that its line prints."""
-    parts = (event.anon_rss_kb, event.file_rss_kb, event.shmem_rss_kb)
-    if event.anon_rss_kb is None:
-        return []
-    return [PeakReading(how=PeakHow.OOM_LINE, peak_bytes=sum(p or 0 for p in parts) * 1024)]
+    """What the victim held when Linux chose it."""
+    held_bytes = oom_rss_bytes(event) if event.anon_rss_kb is not None else None
+    return [] if held_bytes is None else [PeakReading(how=PeakHow.OOM_LINE, peak_bytes=held_bytes)]
 
 
 def tightest_limit(case: Case) -> Limit | None:
@@ -247,7 +245,7 @@ def same_comm(case: Case, event: LogEvent) -> bool:
 
 
 def oom_rss_bytes(event: LogEvent) -> int | None:
-    """What the victim held when it was killed, as its OOM line prints it."""
+    """What the victim held when it was killed: the sum of the parts that its OOM line prints."""
     parts = [n for n in (event.anon_rss_kb, event.file_rss_kb, event.shmem_rss_kb) if n is not None]
     return sum(parts) * 1024 if parts else None
 

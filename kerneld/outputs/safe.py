@@ -36,6 +36,8 @@ def safe_text(text: str) -> str:
 
 def safe_json(document: str) -> str:
     """JSON text whose strings hold no raw control or bidi character; it parses to the same value."""
+    if document.isprintable():
+        return document
     return _UNSAFE.sub(_escape_json, document)
 
 

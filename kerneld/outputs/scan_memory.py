@@ -1,6 +1,6 @@
 """One kill for memory to what the log says of it: what was held, of how much, and who held more."""
 
-from kerneld.model.evidence import gib
+from kerneld.model.evidence import gib, oom_rss_bytes
 from kerneld.model.facts import LogEvent, TaskRow
 from kerneld.outputs.safe import UNBROKEN, safe_text
 from kerneld.outputs.view import Role
@@ -16,11 +16,9 @@ Detail = tuple[str, Role]
 
 def resident_kb(event: LogEvent) -> int | None:
     """What the victim held, by its kill line, else by its row of the table."""
-    known = [
-        part for part in (event.anon_rss_kb, event.file_rss_kb, event.shmem_rss_kb) if part is not None
-    ]
-    if known:
-        return sum(known)
+    printed_bytes = oom_rss_bytes(event)
+    if printed_bytes is not None:
+        return printed_bytes // 1024
     return next((row.rss_kb for row in event.top if row.pid == victim_pid(event)), None)
 
 

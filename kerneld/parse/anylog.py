@@ -6,7 +6,6 @@ their speaker says; another identifier's words are nobody's.
 
 import re
 from collections import deque
-from dataclasses import replace
 from datetime import datetime, tzinfo
 
 from kerneld.model.facts import LogEvent
@@ -27,6 +26,9 @@ DOUBT_BYTES = 1 << 16
 """how far behind a line with a prefix one without is not believed: it may be a further line of the
 same message. Linux's records have 2048 bytes at most, an application's message may have 48 KiB
 (journald's LineMax=)"""
+SHORTEST = 8
+"""bytes: no line with a prefix is shorter, nor one that Linux or a killer's daemon writes, but
+nohang's `UID: 0`"""
 AFTERMATH = 24
 """lines that are read behind one that tells something"""
 MAX_REPORT_LINES = 100_000
@@ -61,7 +63,7 @@ class AnyLog:
         self._records = Records()
         self._pieces = Pieces()
         self._belief = Belief()
-        self._kernels: dict[tuple[Trust, bool], KernelLog] = {}
+        self._kernels: dict[tuple[bool, bool], KernelLog] = {}
         self._killers = Killers()
         self._since_prefix = DOUBT_BYTES
         self._skipped = b""
@@ -80,6 +82,16 @@ class AnyLog:
         )
 
     @property
+    def _is_idle(self) -> bool:
+        """A few letters are no piece of anything."""
+        return self._pieces.is_idle and not self._records.is_inside and self._daemon_lines <= 0
+
+    @property
+    def lacks_bytes(self) -> int:
+        """More than one line may be fed at once: see Records."""
+        return self._records.lacks_bytes
+
+    @property
     def _is_reporting(self) -> bool:
         if not any(log.is_reporting for log in self._kernels.values()):
             self._report_lines = 0
@@ -91,6 +103,12 @@ class AnyLog:
         many bytes of its end were cut off."""
         self._wants = max(0, self._wants - 1)
         self._report_lines += 1
+        if not raw and not self._records.is_inside:
+            self._since_prefix += 1
+            return self._told(self._pieces.blank())
+        if len(raw) < SHORTEST and self._is_idle and b"{" not in raw:
+            self._since_prefix += len(raw) + 1
+            return []
         entry = self._records.feed(raw, lost)
         if entry is None:
             return []
@@ -139,34 +157,32 @@ class AnyLog:
 
     def _is_near_prefix(self) -> bool:
         """A line with a prefix stands so close before that a bare one may be a part of its message."""
-        for line in reversed(self._skipped.splitlines()):
-            if not unwrap(text_of(line)).is_bare:
+        skipped, self._skipped = self._skipped, b""
+        for line in reversed(skipped.split(b"\n")):
+            if len(line) > SHORTEST and not unwrap(text_of(line)).is_bare:
                 self._since_prefix = 0
                 break
             self._since_prefix += len(line) + 1
-        self._skipped = b""
         return self._since_prefix < DOUBT_BYTES
 
     def _route(self, line: Line) -> list[LogEvent]:
         entry = line.entry
         if len(entry.text) > wrapped.MAX_MESSAGE * 4:
             return []
-        message = Message(
-            entry.text, entry.level, self._origin(line), Trust.TEXT, entry.escaped, is_excerpt=True
-        )
-        if entry.identifier == "audit":
-            if _AUDITED.match(entry.text) is None:
-                return []
-            return self._linux(replace(entry, identifier=None), message.origin)
-        if not entry.is_linux:
-            return self._killers.feed(entry.identifier or "", message)
-        daemon = self._daemon_of(entry) if entry.identifier is None else None
-        if daemon is not None:
-            return self._killers.feed(daemon, message)
-        return self._linux(entry, message.origin)
+        if len(entry.text) < SHORTEST and entry.is_bare and self._daemon_lines <= 0:
+            return []
+        speaker, origin = entry.identifier, self._origin(line)
+        if speaker == "audit":
+            return self._linux(entry, origin) if _AUDITED.match(entry.text) is not None else []
+        if speaker is None:
+            speaker = self._daemon_of(entry)
+        if speaker in (None, "kernel"):
+            return self._linux(entry, origin)
+        message = Message(entry.text, entry.level, origin, Trust.TEXT, entry.escaped, is_excerpt=True)
+        return self._killers.feed(speaker or "", message)
 
     def _linux(self, entry: Entry, origin: Origin) -> list[LogEvent]:
-        key = (entry.trust, entry.escaped)
+        key = (entry.trust is Trust.KERNEL, entry.escaped)
         log = self._kernels.get(key)
         if log is None:
             log = self._kernels[key] = KernelLog(

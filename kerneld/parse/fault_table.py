@@ -197,12 +197,12 @@ TABLE: tuple[Row, ...] = (
         rf"orax:{HEX}{_IN_OBJECT}",
         torn=True,
     ),
-    # arch/x86/kernel/cet.c do_user_cp_fault, from 6.4
+    # arch/x86/kernel/cet.c do_user_cp_fault, from 6.6; in traps.c before
     _row(
         "other",
         frozenset({0}) | INFO,
         "] control protection ",
-        rf"{COMM}\[{_PID}\] control protection ip:(?P<ip>{HEX}) sp:{HEX} ssp:{HEX} "
+        rf"(?:traps: )?{COMM}\[{_PID}\] control protection ip:(?P<ip>{HEX}) sp:{HEX} ssp:{HEX} "
         rf"error:{HEX}\([a-z0-9/ _-]{{1,30}}\){_IN_OBJECT}",
         torn=True,
     ),

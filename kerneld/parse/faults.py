@@ -22,6 +22,16 @@ _PID_LINE = re.compile(
 )
 
 
+def _by_needle(table: tuple[Row, ...]) -> tuple[tuple[str, tuple[Row, ...]], ...]:
+    """Rows in their order, those with one needle together: nearly no line has any."""
+    needles = dict.fromkeys(row.needle for row in table)
+    return tuple((needle, tuple(row for row in table if row.needle == needle)) for needle in needles)
+
+
+_WHOLE = _by_needle(TABLE)
+_OF_EXCERPTS = _WHOLE + _by_needle(CUT_TABLE)
+
+
 @dataclass(frozen=True, slots=True)
 class Unfinished:
     """An event whose next lines may say more: a torn-off object at once, who was hit soon after.
@@ -48,12 +58,13 @@ class Unfinished:
 
 def parse_fault(message: Message) -> LogEvent | Unfinished | None:
     """The event that a message states by itself; None for every other message."""
-    for row in (*TABLE, *CUT_TABLE) if message.is_excerpt else TABLE:
-        if row.needle not in message.text or not _is_at_level(row, message):
+    for needle, rows in _OF_EXCERPTS if message.is_excerpt else _WHOLE:
+        if needle not in message.text:
             continue
-        found = row.pattern.fullmatch(message.text)
-        if found is not None:
-            return _event(row, found.groupdict(), message)
+        for row in rows:
+            found = row.pattern.fullmatch(message.text) if _is_at_level(row, message) else None
+            if found is not None:
+                return _event(row, found.groupdict(), message)
     return None
 
 

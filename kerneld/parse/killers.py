@@ -48,7 +48,7 @@ EARLYOOM = (
 # disable core dumping for process …" stands before the same line and tells less
 COREDUMP = (
     re.compile(
-        rf"(?:\[\S{{1,4}}\] |\S )?Process {_PID} \({COMM}\)(?: of user (?P<uid>[0-9]{{1,10}}))? "
+        rf"(?:\[\S{{1,4}}\] {{1,2}}|\S )?Process {_PID} \({COMM}\)(?: of user (?P<uid>[0-9]{{1,10}}))? "
         r"(?:dumped core|terminated abnormally with signal (?P<signal>[0-9]{1,3})/[A-Z0-9+]{1,9}"
         r"|terminated abnormally without generating a coredump).*",
         re.DOTALL,

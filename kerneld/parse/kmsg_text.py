@@ -67,11 +67,15 @@ class Message:
 
 def storable(text: str) -> str:
     """Text without surrogates, which no UTF-8 can hold."""
+    if text.isascii():
+        return text
     return text_of(text.encode("utf-8", "surrogatepass"))
 
 
 def plain(text: str) -> str:
     """Text with `\\xNN` undone: Linux escapes what is not printable ASCII, and the backslash."""
+    if "\\" not in text:
+        return storable(text)
     raw = text.encode("utf-8", "surrogatepass")
     return text_of(_ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), raw))
 

@@ -79,7 +79,8 @@ class Newlines:
                 return []
             return [line]
         last, self._last = self._last, entry
-        self._look_at_clock(entry)
+        if not self._is_fine:
+            self._look_at_clock(entry)
         if last is None or self._first is None or not may_be_one_record(last, entry):
             self._first = entry
             before = self.release()
@@ -91,7 +92,7 @@ class Newlines:
 
     def _look_at_clock(self, entry: Entry) -> None:
         """It tells microseconds: two different ones were seen that no clock of jiffies tells."""
-        clock = None if self._is_fine else _microseconds(entry)
+        clock = _microseconds(entry)
         if clock is not None and clock % 1000:
             self._is_fine = self._clock not in (None, clock)
             self._clock = clock
@@ -107,10 +108,10 @@ class Newlines:
             if self._ends(text):
                 *inside, end = self.release()
                 self._look_for_names(end.entry)
-                return [*(each for each in inside if not wrapped.may_tell(each.entry.text)), end]
+                return [*(each for each in inside if not _may_tell(each.entry)), end]
             return self.release() if self._is_far else []
         is_near = self._shown and not self._is_far
-        if is_near and wrapped.may_tell(text) and not wrapped.names_object(text):
+        if is_near and _may_tell(line.entry) and not wrapped.names_object(text):
             self._held = [line]
             return []
         self._look_for_names(line.entry)
@@ -118,7 +119,7 @@ class Newlines:
 
     def _look_for_names(self, entry: Entry) -> None:
         found = "" if entry.is_record else _names_in(entry.text)
-        if found == _NAME or (found and not entry.is_bare):  # prose has quotes, too
+        if found == _NAME or (found and entry.shape):  # prose has quotes, too
             self._shown = found
             self._behind = len(entry.text.rpartition(" in ")[2] if found == _NAME else entry.text)
 
@@ -133,6 +134,10 @@ class Newlines:
         if self._shown == _NAME:
             return wrapped.ends_name(text)
         return any(quote in text for quote in self._shown) and not _is_kin(text, text)
+
+
+def _may_tell(entry: Entry) -> bool:
+    return entry.is_linux and wrapped.may_tell(entry.text)
 
 
 def _is_doubted(text: str, first: str) -> bool:
@@ -150,7 +155,7 @@ def _names_in(text: str) -> str:
     """What may hold a newline: a mapped file's name, or the quotes that stand around other names."""
     if wrapped.names_object(text):
         return _NAME
-    return "".join(quote for quote in "'\"" if quote in text)
+    return ("'" if "'" in text else "") + ('"' if '"' in text else "")
 
 
 def _microseconds(entry: Entry) -> int | None:
@@ -165,6 +170,8 @@ def _microseconds(entry: Entry) -> int | None:
 
 def may_be_one_record(entry: Entry, other: Entry) -> bool:
     """Two lines whose prefixes do not tell that they are two records."""
+    if not entry.shape and not other.shape:
+        return True
     if entry.is_record or entry.level != other.level or entry.caller != other.caller:
         return False
     if (entry.shape.lower(), entry.host) != (other.shape.lower(), other.host):

@@ -14,6 +14,13 @@ from kerneld.parse.oom_lines import ERROR, INFO, WARNING, Summary, split_cgroups
 from kerneld.parse.oom_table import Task, TaskTable
 
 PAGE_SIZES_KB = (4, 16, 64)
+_SHARED = (
+    "invoker_comm", "invoker_pid", "invoker", "top", "totals", "constraint", "oom_cgroup",
+    "is_asked_for",
+)  # fmt: skip
+_NUMBERS = {name: name for name in oom_lines.NUMBERS} | dict.fromkeys(
+    ("uid_a", "uid_b", "uid_c"), "uid"
+)
 
 
 @dataclass(slots=True)
@@ -194,6 +201,8 @@ class OomReport:
 
     def _details(self, pid: int, resident_kb: int | None = None) -> dict[str, object]:
         """What the report says of its victim beside the line of the kill."""
+        if self._invoker is None and not (self._table.tasks or self._totals or self._task_in):
+            return {}
         own = self._table.row_of(pid)
         page_kb = self.page_kb or _page_kb(own, resident_kb)
         fields: dict[str, object] = {
@@ -219,19 +228,16 @@ class OomReport:
 
     def _close(self, pid: int, fields: dict[str, object]) -> None:
         """Keep what the members of a memory.oom.group share with their first; drop the table."""
-        shared = (
-            "invoker_comm", "invoker_pid", "invoker", "top", "totals", "constraint", "oom_cgroup",
-            "is_asked_for",
-        )  # fmt: skip
-        self._told = {name: fields[name] for name in shared if name in fields}
+        self._told = {name: fields[name] for name in _SHARED if name in fields}
         self._victim, self._closed, self._group = pid, True, None
         self._summary = self._scored = None
-        self._table = TaskTable()
+        self._table.clear()
 
     def _forget(self) -> None:
         """The next victim has no report of its own: dump_header is rate-limited."""
         self._invoker = self._invoker_pid = None
-        self._table, self._totals = TaskTable(), {}
+        self._table.clear()
+        self._totals = {}
         self._summary = self._task_in = self._scored = None
         self._told, self._closed, self._group = {}, False, None
         self._is_asked_for = False
@@ -239,14 +245,11 @@ class OomReport:
 
 def _printed(found: re.Match[str], message: Message) -> dict[str, object]:
     """The fields that the line of the kill prints."""
-    groups = found.groupdict()
-    fields: dict[str, object] = {
-        name: int(groups[name]) for name in oom_lines.NUMBERS if groups.get(name) is not None
-    }
-    uid = groups["uid_a"] or groups["uid_b"] or groups["uid_c"]
-    if uid is not None:
-        fields["uid"] = int(uid)
-    fields["comm"] = None if groups["comm"] is None else message.name(groups["comm"])
+    comm = found["comm"]
+    fields: dict[str, object] = {"comm": None if comm is None else message.name(comm)}
+    for name, text in found.groupdict().items():
+        if text is not None and name in _NUMBERS:
+            fields[_NUMBERS[name]] = int(text)
     return fields
 
 

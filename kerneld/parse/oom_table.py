@@ -50,6 +50,11 @@ class TaskTable:
     _columns: tuple[str, ...] = ()
     _row: re.Pattern[str] | None = None
 
+    def clear(self) -> None:
+        """The next table may have other columns."""
+        if self._row is not None:
+            self.tasks, self._columns, self._row = [], (), None
+
     def feed(self, message: Message) -> bool:
         """Whether the message is part of the table."""
         head = _HEAD.fullmatch(message.text)

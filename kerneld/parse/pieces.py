@@ -6,6 +6,9 @@ from kerneld.parse import wrapped
 from kerneld.parse.entry import Line
 from kerneld.parse.newlines import may_be_one_record
 
+FEW = 8
+"""characters: no two such pieces are a line that tells something"""
+
 
 class Pieces:
     """feed takes a line and gives those that are whole: the last is held until the next shows
@@ -15,6 +18,12 @@ class Pieces:
         self._held: list[Line] = []
         self._is_torn = False
         self._size = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """What is held is a bare line of a few letters, which no further few letters complete."""
+        held = self._held
+        return len(held) == 1 and held[0].entry.is_bare and len(held[0].entry.text) < FEW
 
     def feed(self, line: Line) -> list[Line]:
         if not self._held:
@@ -32,6 +41,13 @@ class Pieces:
         self._held.append(line)
         self._size += len(text) + 1
         return []
+
+    def blank(self) -> list[Line]:
+        """A line without a letter: a file's name may hold it, nothing else goes on there."""
+        if self._held and self._is_torn and self._size < wrapped.MAX_NAME:
+            self._size += 1
+            return []
+        return self.release()
 
     def release(self) -> list[Line]:
         held, self._held = self._held, []

@@ -18,7 +18,8 @@ MAX_ROW = 1 << 14
 UNKNOWN = "?"
 """whoever speaks in a row of a table that does not say so"""
 
-_SIGNS = re.compile(r"[:|\[]")
+_BARE = re.compile(r'\s*[^\W\d][^:|\[<{">`\t]*')
+"""a letter, and nothing that a wrapping has: a bare kill line needs no look at each of them"""
 
 
 def unwrap(line: str) -> Entry:
@@ -26,6 +27,8 @@ def unwrap(line: str) -> Entry:
     if "\x1b" in line:
         line = wrappings.ANSI.sub("", line)
     line = line.removeprefix("\ufeff").rstrip("\r\n\0")
+    if _BARE.fullmatch(line) is not None:
+        return Entry(line.strip())
     layers = Layers()
     rest = line
     for _ in range(MAX_LAYERS):
@@ -45,6 +48,8 @@ def _next(rest: str, layers: Layers) -> str | None:
     first = rest[:1]
     if first == "{" or first == '"':
         return _json(rest, layers) or _csv(rest, layers)
+    if "]: " in rest and (message := _talos(rest, layers)) is not None:
+        return message
     if ',"' in rest and (message := _csv(rest, layers)) is not None:
         return message
     if first == "[":
@@ -165,8 +170,6 @@ def _blank(rest: str, layers: Layers) -> str | None:
 
 
 def _word(rest: str, layers: Layers) -> str | None:
-    if not _SIGNS.search(rest):
-        return None  # each of the following has one: a bare kill line needs no eight looks
     if (found := wrappings.LINUX.match(rest)) is not None:
         layers.add("k", identifier="kernel")
         return rest[found.end() :]
@@ -202,6 +205,20 @@ def _json(rest: str, layers: Layers) -> str | None:
     layers.take(entry)
     layers.is_done = entry.identifier is not None
     return entry.text
+
+
+def _talos(rest: str, layers: Layers) -> str | None:
+    found = None if layers.shape else wrappings.TALOS.match(rest)
+    date = stamps.ISO.match(found["when"]) if found else None
+    if found is None or date is None:
+        return None
+    level = found["level"].replace("warning", "warn")
+    layers.add(
+        "x", stamp=stamps.stamp_of(date.groupdict()), host=found["host"],
+        facility=facility_number(found["facility"]), level=LEVELS.index(level),
+    )  # fmt: skip
+    layers.is_done = True
+    return rest[found.end() :]
 
 
 def _csv(rest: str, layers: Layers) -> str | None:
@@ -258,6 +275,8 @@ def _take_date(rest: str, found: re.Match[str], layers: Layers) -> str:
     """A date, and who speaks behind it: `host ident[pid]:`, a host alone, or nobody (dmesg)."""
     layers.add("d", stamp=layers.stamp or stamps.stamp_of(found.groupdict()))
     after = rest[found.end() :]
+    if (guest := wrappings.GUEST.match(after)) is not None:
+        return after[guest.end() :]
     if after[:2] == ": ":
         return after[2:]
     if (layers.facility is not None and layers.trust is Trust.TEXT) or wrappings.DMESG_ISO.match(rest):

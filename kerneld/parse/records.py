@@ -43,6 +43,10 @@ class _Binary:
         return self.seen >= 8 and (self.seen >= 8 + self.length or self.length > MAX_BINARY_BYTES)
 
     @property
+    def lacking(self) -> int:
+        return 0 if self.seen < 8 else max(0, 8 + self.length - self.seen - 1)
+
+    @property
     def length(self) -> int:
         return int.from_bytes(self.held[:8], "little")
 
@@ -67,12 +71,17 @@ class Records:
         """A record has begun and needs further lines."""
         return bool(self._fields is not None or self._partial or self._object)
 
+    @property
+    def lacks_bytes(self) -> int:
+        """So many bytes at least stand before the newline that ends the value which is being read."""
+        return 0 if self._binary is None else self._binary.lacking
+
     def feed(self, raw: bytes, lost: int = 0) -> Entry | None:
-        """lost: bytes of the line's end that were cut off."""
+        """A line, or several of a value that lacks bytes; lost: bytes of its end that were cut off."""
         if self._fields is not None or raw.startswith(b"__CURSOR="):
             return self._exported(raw, lost)
         self._is_mixed = self._is_mixed or bool(raw.strip())
-        if self._object or raw.strip() == b"{":
+        if self._object or (b"{" in raw and raw.strip() == b"{"):
             return self._indented(raw)
         if self._is_kmsg and raw.startswith(b" ") and _EXPORT_FIELD.fullmatch(raw[1:]):
             return None

@@ -108,6 +108,7 @@ def may_tell(text: str) -> bool:
     return text.startswith("[") or any(needle in text for needle in NEEDLES)
 
 
+@lru_cache(maxsize=64)
 def names_object(text: str) -> bool:
     """A crash that names the file it happened in, as its user named it."""
     return " in " in text and "]" in text and _NAMED.fullmatch(text) is not None

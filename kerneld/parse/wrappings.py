@@ -80,3 +80,10 @@ CSV = re.compile(
     r'"|(?:[^\W\d][^\s",:\[\]]{0,60}|[0-9]{1,12}'
     r'|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{8,18}(?:Z|[+-][0-9:]{4,5})?),(?=[^,]{0,64},|")'
 )
+# what talosctl makes of a record of /dev/kmsg, behind the node's name where several are asked
+TALOS = re.compile(
+    r" {0,8}(?:(?P<host>[^\s\[\]]{1,255}): {1,8})?(?P<facility>[a-z]{3,8}[0-7]?): {1,8}"
+    r"(?P<level>emerg|alert|crit|err|warning|notice|info|debug): \[(?P<when>[0-9T:.-]{19,30}Z)\]: ?"
+)
+# vmware.log, of a guest whose end it saw: behind its own date
+GUEST = re.compile(r" (?:[A-Z][a-z]\([0-9]{2}\)\+? )?[a-z]{1,8}-[0-9]{1,3} - Guest: (?=<|\[ *[0-9])")

@@ -108,9 +108,12 @@ class LogReader:
         """Whole lines."""
         position, end = 0, len(data)
         hits = self._hits.of(data)
+        hit = hits.after(0)
         while position < end:
+            if -1 < hit < position:
+                hit = hits.after(position)
             if not (self._is_beginning or self._is_export or self._log.is_open):
-                hit = self._hit(hits, data, position)
+                hit = self._telling(hits, data, hit)
                 start = end if hit < 0 else self._start_of(data, hit, position)
                 if start > position:
                     yield from self._log.gap(data[max(position, start - DOUBT_BYTES) : start])
@@ -120,20 +123,26 @@ class LogReader:
                     return
                 stop = data.find(b"\n", hit) + 1
             else:
-                hit = hits.after(position)
-                stop = data.find(b"\n", position) + 1
+                stop = self._end_of_line(data, position)
             last_line = max(position, data.rfind(b"\n", position, stop - 1) + 1)
             telling = -1 < hit < stop and _tells(data, last_line, stop)
-            *before, last = data[position : stop - 1].split(b"\n")
-            for line in before:
-                yield from self._feed(line)
+            if last_line > position and not self._log.lacks_bytes:
+                for line in data[position : last_line - 1].split(b"\n"):
+                    yield from self._feed(line)
+                position = last_line
             if telling:
                 self._log.notice()
-            yield from self._feed(last)
+            yield from self._feed(data[position : stop - 1])
             position = stop
 
+    def _end_of_line(self, data: bytes, position: int) -> int:
+        """Behind the next newline; behind the last one that a value of the export format holds."""
+        lacking = self._log.lacks_bytes
+        found = data.find(b"\n", position + lacking) + 1
+        return found or len(data)
+
     def _feed(self, line: bytes) -> list[LogEvent]:
-        number, self._number = self._number, self._number + 1
+        number, self._number = self._number, self._number + 1 + line.count(b"\n")
         lost = max(0, len(line) - MAX_LINE)
         if self._lost_bytes and len(line) >= MAX_LINE:
             lost, self._lost_bytes = lost + self._lost_bytes, 0
@@ -143,14 +152,15 @@ class LogReader:
     def _is_beginning(self) -> bool:
         return self._seen_bytes <= WHOLE_BYTES and self._number <= WHOLE_LINES
 
-    def _hit(self, hits: Hits, data: bytes, position: int) -> int:
-        """The next needle that stands in a line long enough to tell something, or -1."""
-        while (hit := hits.after(position)) >= 0:
+    def _telling(self, hits: Hits, data: bytes, hit: int) -> int:
+        """The first needle from this one on that stands in a line which may tell something, or -1."""
+        while hit >= 0:
             start = data.rfind(b"\n", max(0, hit - MAX_LINE), hit) + 1
-            position = data.find(b"\n", hit) + 1
-            if _tells(data, start, position):
-                return hit
-        return -1
+            stop = data.find(b"\n", hit) + 1
+            if _tells(data, start, stop):
+                break
+            hit = hits.after(stop)
+        return hit
 
     def _start_of(self, data: bytes, hit: int, least: int) -> int:
         """The first line that is read for a hit."""

@@ -4,6 +4,7 @@ A folder has one file a case and `cases.jsonl`; what its lines hold: tests/captu
 """
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,16 @@ Event = dict[str, Any]
 SIGNALS = {"SIGTERM": 15, "SIGKILL": 9, "SIGSEGV": 11, "SIGABRT": 6, "SIGBUS": 7, "SIGSYS": 31}
 ADDRESSES = {"fault_addr", "ip"}
 OOM = {"oom_global", "oom_memcg"}
+
+
+CAPTURED = Path(__file__).parent.parent / "captured" / "logs"
+NAMED = os.environ.get("KERNELD_LOGS", "")
+
+
+def folders() -> list[Path]:
+    """The folder that the environment names, and the one of this repository if it is there."""
+    found = [Path(NAMED)] if NAMED else []
+    return [*found, *([CAPTURED] if (CAPTURED / "cases.jsonl").exists() else [])]
 
 
 def cases(folder: Path) -> list[dict[str, Any]]:

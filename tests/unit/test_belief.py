@@ -1,7 +1,7 @@
 """What imitates a kill in a log is not believed; what is broken or cut in a paste is still read."""
 
 import pytest
-from test_prefixes import SIZES, scan
+from scans import SIZES, scan
 
 from kerneld.model.vocabulary import Trust
 from kerneld.scan.reader import WHOLE_BYTES

@@ -1,38 +1,11 @@
 """What systemd-oomd, earlyoom, nohang and systemd-coredump log is told, under their own names only."""
 
 import pytest
-from test_prefixes import scan
+from scans import EARLY, LINES, OOMD, scan
 
 from kerneld.scan.asked import Tally
 
 AT = "Nov 26 10:11:12 h "
-OOMD = (
-    "Killed /user.slice/a b.scope due to memory pressure for /user.slice being 64.15% > 50.00% "
-    "for > 20s with reclaim activity"
-)
-EARLY = 'sending SIGTERM to process 696 uid 1001 "a"b": badness 757, VmRSS 637 MiB'
-
-LINES = [
-    ("systemd-oomd[34]", OOMD, ("oomd", None, None, None)),
-    ("systemd-oomd[34]",
-     "Killed /a due to memory used (1) / total (2) and swap used (3) / total (4) being more than 9.00%",
-     ("oomd", None, None, None)),
-    ("earlyoom[5]", EARLY, ("earlyoom", 696, 'a"b', 15)),
-    ("earlyoom[5]", 'sending SIGKILL to process 696 uid 1 "x": oom_score 7, VmRSS 6 MiB, cmdline "x y"',
-     ("earlyoom", 696, "x", 9)),
-    ("earlyoom[5]", 'sending SIGTERM to process 696 "x": badness 757, VmRSS 637 MiB',
-     ("earlyoom", 696, "x", 15)),
-    ("earlyoom[5]", 'killing process 696 "x" with signal 15: badness 698, VmRSS 1 MiB',
-     ("earlyoom", 696, "x", 15)),
-    ("earlyoom", "Killing process 'x' with signal 9, pid: 696, badness: 538, VmRSS: 3160 MiB",
-     ("earlyoom", 696, "x", 9)),
-    ("systemd-coredump[7]", "Process 334 (a (b)) of user 0 dumped core.",
-     ("coredump", 334, "a (b)", None)),
-    ("systemd-coredump[7]", "[🡕] Process 334 (x) of user 0 dumped core.",
-     ("coredump", 334, "x", None)),
-    ("systemd-coredump[7]", "Process 334 (x) of user 1 terminated abnormally with signal 11/SEGV, pro",
-     ("coredump", 334, "x", 11)),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize(("identifier", "line", "expected"), LINES, ids=lambda value: str(value)[:40])

@@ -368,6 +368,8 @@ OLD = f"Killed process 8 (c) {SIZES.partition(', UID')[0]}"
         (["do_page_fault(): sending SIGSEGV to x for invalid read access from 772c6320"],
          ("segfault", None, "x")),
         (["x[9] general protection ip:1 sp:2 error:0 in l[1+2]"], ("gpf", 9, "x")),
+        (["traps: x[9] control protection ip:1 sp:2 ssp:3 error:4(near ret) in l[1+2]"],
+         ("other", 9, "x")),
         (["traps: x[9] trap stack segment ip:1 sp:2 error:0"], ("other", 9, "x")),
         (["potentially unexpected fatal signal 6.", "CPU: 0 UID: 0 PID: 9 Comm: x Tainted: G 6"],
          ("fatal_signal", 9, "x")),

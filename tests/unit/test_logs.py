@@ -4,16 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from logs import cases, mistakes, scanned
-
-CAPTURED = Path(__file__).parent.parent / "captured" / "logs"
-NAMED = os.environ.get("KERNELD_LOGS", "")
-
-
-def folders() -> list[Path]:
-    """The folder that the environment names, and the one of this repository if it is there."""
-    found = [Path(NAMED)] if NAMED else []
-    return [*found, *([CAPTURED] if (CAPTURED / "cases.jsonl").exists() else [])]
+from logs import NAMED, cases, folders, mistakes, scanned
 
 
 def test_there_are_logs_to_read() -> None:

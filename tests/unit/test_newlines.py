@@ -1,7 +1,7 @@
 """A name that holds newlines forges no line, whatever the log's reader puts before each of them."""
 
 import pytest
-from test_prefixes import SIZES, scan
+from scans import SIZES, scan
 
 KILL = f"Out of memory: Killed process 4242 (python3) {SIZES}"
 SHORT = "Killed process 4242 (python3)"

@@ -7,34 +7,24 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scans import FORMS, JOURNAL, LATEST, SIZES, scan
 from wraps import BEHIND_A_DATE, DATED, ESCAPED, KERNEL, TEXT, WORDS
 
 from kerneld.model.facts import LogEvent
 from kerneld.model.vocabulary import Trust
 from kerneld.parse.prefixes import unwrap
 from kerneld.parse.stamps import ISO, SYSLOG, moment_of, month_of, stamp_of
-from kerneld.scan.reader import LogReader
 
-LATEST = datetime(2026, 11, 27, tzinfo=UTC)
-SIZES = (
-    "total-vm:900kB, anon-rss:700kB, file-rss:60kB, shmem-rss:5kB, "
-    "UID:1000 pgtables:9kB oom_score_adj:-7"
-)
 UPTIME = re.compile(r"\[ +12\.345678|,12345678,")
 ALL = {**TEXT, **KERNEL, **ESCAPED}
-
-
-def scan(text: str | bytes) -> list[LogEvent]:
-    data = text if isinstance(text, bytes) else text.encode()
-    reader = LogReader(zone=UTC, latest=LATEST, source_file="x")
-    return [*reader.feed(data), *reader.close()]
 
 
 def wrapped(name: str, message: str, level: int = 6) -> str:
     if ALL[name].endswith('"'):
         message = message.replace('"', '""')
     shape = ALL[name].replace("{level}", str(level)).replace("{word}", f"{WORDS[level]:6}")
-    return shape.replace("{}", message)
+    word = "warning" if level == 4 else WORDS[level]
+    return shape.replace("{talos}", f"{word:>7}").replace("{}", message)
 
 
 def in_between(name: str, message: str, level: int) -> list[LogEvent]:
@@ -117,32 +107,6 @@ def test_a_whole_report_comes_back_from_any_wrapping(comm: bytes, name: str) -> 
 
 
 # ---------------------------------------------------------------- records
-
-JOURNAL = {
-    "__REALTIME_TIMESTAMP": "1795687872123456", "_TRANSPORT": "kernel", "PRIORITY": "3",
-    "SYSLOG_FACILITY": "0", "SYSLOG_IDENTIFIER": "kernel", "_SOURCE_MONOTONIC_TIMESTAMP": "12345678",
-    "MESSAGE": f"Out of memory: Killed process 7 (py) {SIZES}",
-}  # fmt: skip
-
-
-def exported(record: dict[str, str]) -> bytes:
-    """https://systemd.io/JOURNAL_EXPORT_FORMATS"""
-    told = b"__CURSOR=s=1;i=2\n"
-    for key, value in record.items():
-        raw = value.encode()
-        told += (
-            key.encode() + b"\n" + len(raw).to_bytes(8, "little") + raw + b"\n"
-            if "\n" in value
-            else f"{key}={value}\n".encode()
-        )
-    return told + b"\n"
-
-
-FORMS = {
-    "json": lambda record: json.dumps(record).encode() + b"\n",
-    "json-pretty": lambda record: json.dumps(record, indent=8).encode() + b"\n",
-    "export": exported,
-}
 
 
 @pytest.mark.parametrize("form", FORMS)

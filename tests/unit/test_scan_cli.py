@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_prefixes import SIZES
-from test_scan_reader import report
+from scans import SIZES, report
 
 from kerneld.outputs.scan import KEYS
 
