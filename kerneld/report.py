@@ -28,7 +28,7 @@ from kerneld.model.vocabulary import Category, Cause, PeakHow, Scope, State
 
 def _caused_by(case: Case, cause: Cause) -> str | None:
     """The incident that this end followed from: its server's, where that killed it."""
-    if cause is Cause.PARENT_DIED and case.server_end is not None:
+    if cause in (Cause.PARENT_DIED, Cause.KILLED_BY_MANAGER) and case.server_end is not None:
         return case.server_end.uuid
     return case.caused_by
 

@@ -51,6 +51,16 @@ def _lacks_systemd() -> str | None:
     return "no systemd to boot: `apt-get install systemd`, and run as root"
 
 
+def _lacks_guards() -> str | None:
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    missing = [name for name in ("earlyoom", "nohang") if shutil.which(name, path=path) is None]
+    if not missing:
+        return None
+    # installed, they would be started, and guard this machine
+    unpack = f"`apt-get download {' '.join(missing)}`, `dpkg -x` each into a folder"
+    return f"no {' and no '.join(missing)}: {unpack}, and put its usr/bin and usr/sbin on PATH"
+
+
 def _lacks_browser() -> str | None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium and importlib.util.find_spec("playwright"):
@@ -67,6 +77,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_kmsg": _lacks_kmsg,
     "needs_memcg": _lacks_memcg,
     "needs_systemd": _lacks_systemd,
+    "needs_guards": _lacks_guards,
     "needs_browser": _lacks_browser,
     "needs_promtool": _lacks_promtool,
 }

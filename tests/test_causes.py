@@ -11,17 +11,9 @@ import kerneld.rules
 from kerneld.model.vocabulary import Cause as C
 
 TESTS = Path(__file__).parent
-README = (TESTS.parent / "README.md").read_text()
 sys.path.insert(0, str(TESTS / "live"))
 
 from scenarios import SCENARIOS  # noqa: E402 - the path is set above
-
-NOT_JUDGED = {
-    C.OOM_DAEMON: "the journal, where memory guards tell whom they killed, is not read",
-    C.KILLED_BY_MANAGER: "the journal, where managers tell what they ended, is not read",
-    C.CULLED: "the server's log, where it tells what it culled, is not read",
-}
-"""reserved names: no rule reaches them, and README says so"""
 
 PLAYED = "played by tests/capture/plays.py: the status tells it, as of any other signal"
 
@@ -46,6 +38,7 @@ LIVE: dict[C, str] = {
     C.SHUTDOWN: "shutdown",
     C.RESTART: "restart-idle",
     C.SERVER_STOPPED: "server-stopped",
+    C.CULLED: "culled",
 }
 NO_LIVE: dict[C, str] = {
     C.OOM_HOST: "no host is driven out of memory for a test; assembled from a captured report",
@@ -57,6 +50,9 @@ NO_LIVE: dict[C, str] = {
     C.HOST_RESTART: "no machine is restarted for a test; its life is given another boot's id",
     C.UNKNOWN: "it is what is left where nothing can be seen; played by tests/capture/absence.py",
 }
+
+# what a machine with a systemd of its own plays, in tests/system/managed.py
+MANAGED: dict[C, str] = {C.OOM_DAEMON: "earlyoom", C.KILLED_BY_MANAGER: "watchdog"}
 
 ONLY_X86 = {"illegal-instruction", "trap", "arithmetic-fault", "stack-overflow"}
 ASSERTED = "".join(file.read_text() for file in (TESTS / "live").glob("test_*.py"))
@@ -76,17 +72,11 @@ def reached() -> dict[C, set[str]]:
 
 
 def test_each_cause_stands_in_one_table() -> None:
-    tables = (NOT_JUDGED, LIVE, NO_LIVE)
+    tables = (LIVE, MANAGED, NO_LIVE)
     assert [cause for cause in C if sum(cause in table for table in tables) != 1] == []
 
 
-def test_the_readme_and_this_table_reserve_the_same_names() -> None:
-    told = README.partition("- **Not judged yet**:")[2].partition("\n- ")[0]
-    assert set(re.findall(r"`([a-z-]+)`", told)) == {cause.value for cause in NOT_JUDGED}
-    assert [name for name, names in RULES.items() if names & {c.name for c in NOT_JUDGED}] == []
-
-
-@pytest.mark.parametrize("cause", [cause for cause in C if cause not in NOT_JUDGED])
+@pytest.mark.parametrize("cause", list(C))
 def test_a_cause_has_a_rule_a_captured_hit_and_a_near_miss(cause: C) -> None:
     """The hit is filed under a rule that says this cause, and that rule's near miss is another's."""
     rules = {name for name in reached().get(cause, set()) if cause.name in RULES[name]}
@@ -106,5 +96,14 @@ def test_a_live_death_of_it_is_played_and_asserted(cause: C) -> None:
     assert re.search(rf"\bCause\.{cause.name}\b", ASSERTED)
 
 
+@pytest.mark.parametrize("cause", MANAGED)
+def test_a_death_of_it_in_a_machine_is_played_and_asserted(cause: C) -> None:
+    system = TESTS / "system"
+    assert f'"{MANAGED[cause]}": ' in (system / "managed.py").read_text()
+    asserted = (system / "test_managers.py").read_text()
+    assert f'["{MANAGED[cause]}"]' in asserted
+    assert re.search(rf"\bCause\.{cause.name}\b", asserted)
+
+
 def test_what_is_not_tried_live_says_why() -> None:
-    assert all(len(reason) > 20 for reason in (*NO_LIVE.values(), *NOT_JUDGED.values()))
+    assert all(len(reason) > 20 for reason in NO_LIVE.values())

@@ -6,6 +6,7 @@ from kerneld.model.incident import Advice
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 
+RAN_OUT = (Cause.OOM_CGROUP, Cause.OOM_HOST, Cause.OOM_DAEMON)
 HELPS = (
     "What lowers the peak: a smaller dtype (float32 instead of float64 halves an array), reading and "
     "reducing in chunks with a running result, a memory-mapped file (np.memmap, zarr), selecting "
@@ -15,7 +16,7 @@ HELPS = (
 
 
 def advise(case: Case, verdict: Verdict) -> Advice | None:
-    if verdict.cause not in (Cause.OOM_CGROUP, Cause.OOM_HOST) or case.scope is Scope.WORKER:
+    if verdict.cause not in RAN_OUT or case.scope is Scope.WORKER:
         return None
     if _a_larger_one(case):
         return None

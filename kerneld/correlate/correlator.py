@@ -13,10 +13,10 @@ from kerneld.correlate.matching import (
     case_of,
     dated,
     discard,
-    got_signal,
     is_about,
     is_next_life,
     is_same_line,
+    joined,
     kills_counted,
     named_pid,
     said,
@@ -39,6 +39,7 @@ from kerneld.model.facts import (
     KernelStatus,
     LogRecord,
     LookedAround,
+    ManagerAct,
     MemoryAccount,
     ProcessEnded,
     ServerEnd,
@@ -91,8 +92,8 @@ class Correlator:
             self._join_exit(uuid, learned)
         for record in self._recent.log_for(case.process.pid):
             self._join_log(uuid, record)
-        for sent in self._recent.signals_to(case.process.pid):
-            self._join_signal(uuid, sent)
+        for sent in self._recent.sent_to(case.process.pid):
+            self._join_sent(uuid, sent)
         for key, end in self._recent.server_ends.items():
             self._join_server_end(uuid, (key, end))
         return self._cases[uuid]
@@ -131,8 +132,8 @@ class Correlator:
             changes["cgroup"] = cgroup
         self._change(uuid, **changes)
         self._join_workers(self._cases[uuid])
-        window = timedelta(seconds=self._settle_s)
-        self._change(uuid, **kills_counted(self._cases[uuid], self._cases.values(), window))
+        case, others = self._cases[uuid], self._cases.values()
+        self._change(uuid, **kills_counted(case, others, timedelta(seconds=self._settle_s)))
         return self._cases[uuid]
 
     def case(self, uuid: str) -> Case:
@@ -168,9 +169,10 @@ class Correlator:
             case ThreadCrashed():
                 records = self._recent.crashed(fact)
                 return {uuid for record in records for uuid in self._log_record(record)}
-            case SignalSent():
-                self._recent.signals.append(fact)
-                return self._each(self._by_pid.get(fact.pid, ()), self._join_signal, fact)
+            case SignalSent() | ManagerAct():
+                self._recent.was_sent(fact)
+                named = self._cases if fact.pid is None else self._by_pid.get(fact.pid, ())
+                return self._each(named, self._join_sent, fact)
             case ExitLearned():
                 return self._exit_learned(fact)
             case FaultPlaced(uuid=uuid) if uuid in self._cases:
@@ -213,12 +215,9 @@ class Correlator:
             return True
         return False
 
-    def _join_signal(self, uuid: str, sent: SignalSent) -> bool:
-        case = self._cases[uuid]
-        if not got_signal(case, sent) or sent in case.signals:
-            return False
-        self._change(uuid, signals=tuple(sorted((*case.signals, sent), key=lambda s: s.at)))
-        return True
+    def _join_sent(self, uuid: str, fact: SignalSent | ManagerAct) -> bool:
+        self._change(uuid, **(changes := joined(self._cases[uuid], fact)))
+        return bool(changes)
 
     def _exit_learned(self, learned: ExitLearned) -> set[str]:
         pid = learned.key.pid

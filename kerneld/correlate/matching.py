@@ -12,6 +12,7 @@ from kerneld.model.facts import (
     ListenState,
     LogRecord,
     LookedAround,
+    ManagerAct,
     MemoryAccount,
     PeakReading,
     SignalSent,
@@ -54,6 +55,50 @@ def got_signal(case: Case, sent: SignalSent) -> bool:
         and sent.pid == case.process.pid
         and begins <= sent.at <= case.died_at + CLOCK_SLACK
     )
+
+
+ACT_WINDOW = timedelta(seconds=30)
+"""from a manager's word to the end: earlyoom sends SIGTERM, and SIGKILL up to 10 s later"""
+UNIT_WINDOW = timedelta(seconds=120)
+"""from its stop on: TimeoutStopSec is 90 s unless it is set"""
+LATE_REQUEST = timedelta(seconds=10)
+"""a server tells of a restart once the next life answers"""
+LATE_WORD = timedelta(seconds=2)
+"""systemd-oomd tells of a kill when all of the cgroup have got their signal; a machine thrashes then"""
+
+
+def concerns(case: Case, act: ManagerAct) -> bool:
+    """Whether a manager did this to this very process, or to a cgroup or unit that it was in."""
+    slack = timedelta(seconds=case.died_at_uncertainty_s)
+    window = ACT_WINDOW if act.unit is None else UNIT_WINDOW
+    late = LATE_WORD if act.kernel_id is None else LATE_REQUEST
+    born = act.at >= case.process.started_at - CLOCK_SLACK
+    if not (born and -(late + slack) <= case.died_at - act.at <= window + slack):
+        return False
+    if act.pid is not None:
+        return act.pid == case.process.pid
+    if act.kernel_id is not None:
+        return case.kernel is not None and act.kernel_id == case.kernel.id
+    path = case.process.cgroup.path if case.process.cgroup else ""
+    if act.unit is not None:
+        return act.unit == case.process.unit or f"/{act.unit}/" in f"{path}/"
+    return act.cgroup is not None and is_within(path, act.cgroup)
+
+
+def joined(case: Case, fact: SignalSent | ManagerAct) -> dict[str, object]:
+    """The field of the case that the fact belongs to, with it; {}: it belongs to none, or is there."""
+    if isinstance(fact, SignalSent):
+        if not got_signal(case, fact) or fact in case.signals:
+            return {}
+        return {"signals": tuple(sorted((*case.signals, fact), key=lambda sent: sent.at))}
+    if not concerns(case, fact) or fact in case.acts:
+        return {}
+    return {"acts": tuple(sorted((*case.acts, fact), key=lambda act: act.at))}
+
+
+def is_within(path: str, cgroup: str) -> bool:
+    """Whether a cgroup is this one or lies below it; the root's would be everybody's."""
+    return cgroup != "/" and f"{path}/".startswith(f"{cgroup}/")
 
 
 def went_with_its_kernel(worker: Case, kernel: Case) -> bool:

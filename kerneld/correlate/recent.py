@@ -12,6 +12,7 @@ from kerneld.model.facts import (
     ExitLearned,
     LogRecord,
     LookedAround,
+    ManagerAct,
     ServerEnd,
     SignalSent,
     SourceLost,
@@ -30,6 +31,7 @@ KEPT_SERVER_ENDS = 64
 KEPT_SIGNALS = 1024
 KEPT_LOOKS = 16
 LOOK_WINDOW = timedelta(seconds=60)
+KEPT_ACTS = 256
 LOSS_WINDOW = timedelta(seconds=60)
 
 
@@ -39,7 +41,8 @@ class Recent:
     def __init__(self) -> None:
         self.log: deque[LogRecord] = deque(maxlen=KEPT_LOG_RECORDS)
         self.server_ends: dict[ProcessKey, ServerEnd] = {}
-        self.signals: deque[SignalSent] = deque(maxlen=KEPT_SIGNALS)
+        self._signals: deque[SignalSent] = deque(maxlen=KEPT_SIGNALS)
+        self._acts: deque[ManagerAct] = deque(maxlen=KEPT_ACTS)
         self._crashes: deque[ThreadCrashed] = deque(maxlen=KEPT_CRASHES)
         self._exits: dict[ProcessKey, list[ExitLearned]] = {}
         self._looks: deque[LookedAround] = deque(maxlen=KEPT_LOOKS)
@@ -58,9 +61,6 @@ class Recent:
         """The lines that may concern this process's end: those that name it, and every OOM kill."""
         return [record for record in self.log if record.event.is_oom or named_pid(record) == pid]
 
-    def signals_to(self, pid: int) -> list[SignalSent]:
-        return [sent for sent in self.signals if sent.pid == pid]
-
     def crashed(self, crash: ThreadCrashed) -> list[LogRecord]:
         """Keep a crash; the lines that told of it already come back with its process."""
         self._crashes.append(crash)
@@ -68,6 +68,17 @@ class Recent:
         for record in found:
             self.log.remove(record)
         return [self.logged(record) for record in found]
+
+    def was_sent(self, fact: SignalSent | ManagerAct) -> None:
+        if isinstance(fact, SignalSent):
+            self._signals.append(fact)
+        else:
+            self._acts.append(fact)
+
+    def sent_to(self, pid: int) -> list[SignalSent | ManagerAct]:
+        """What may have been meant for this process: a manager's word may name a cgroup or a unit."""
+        signals = [sent for sent in self._signals if sent.pid == pid]
+        return [*signals, *(act for act in self._acts if act.pid in (pid, None))]
 
     def exit_told(self, learned: ExitLearned) -> None:
         """Some accounts of an exit are told before the pidfd wakes: they wait for their death."""

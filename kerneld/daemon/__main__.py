@@ -7,7 +7,7 @@ import os
 import resource
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kerneld import config as configuration
@@ -33,10 +33,12 @@ from kerneld.proc.process import host as this_host
 from kerneld.sources.census import CensusSource
 from kerneld.sources.connector import ConnectorSource
 from kerneld.sources.exits import ExitSource
+from kerneld.sources.journal import JournalSource
 from kerneld.sources.kmsg import KmsgSource
 from kerneld.sources.memory import MemorySource
 from kerneld.sources.places import PlacesSource
 from kerneld.sources.reader import ReaderSource
+from kerneld.sources.server_log import ServerLogSource
 from kerneld.sources.signals import SignalSource
 from kerneld.sources.source import Source
 from kerneld.sources.stacks import StacksSource
@@ -45,6 +47,8 @@ from kerneld.store import Journal, Store
 
 log = logging.getLogger("kerneld")
 
+OVERLAP = timedelta(seconds=60)
+"""what journald wrote late, of a death that a stop left open, is read again"""
 SYSTEM_FRESH_S = 60.0
 """it writes every 2 s"""
 _M_ARENA_MAX = -8
@@ -105,7 +109,8 @@ def _collect(
     """Run until a signal says stop."""
     host = this_host()
     memory = MemorySource(busy_hz=settings.memory.busy_hz)
-    readers = _readers(settings, memory, boot_id=host.boot_id)
+    since = (store.heard_at() or datetime.now(UTC)) - OVERLAP
+    readers = _readers(settings, memory, boot_id=host.boot_id, since=since)
     collector = Collector([*_sources(settings, mode, host, memory), *readers], manager=manager)
     stacks = next((source for source in readers if isinstance(source, StacksSource)), None)
     places = next((source for source in readers if isinstance(source, PlacesSource)), None)
@@ -143,18 +148,21 @@ def _sources(settings: Config, mode: Mode, host: Host, memory: MemorySource) -> 
     return [ExitSource(), connector, *log, memory, discovery, census]
 
 
-def _readers(settings: Config, memory: MemorySource, *, boot_id: str) -> list[Source]:
-    """What users wrote is parsed in one process without rights: cells, stacks, crashed libraries."""
+def _readers(settings: Config, memory: MemorySource, *, boot_id: str, since: datetime) -> list[Source]:
+    """What users wrote is parsed in one process without rights: cells, stacks, libraries, logs."""
     if not settings.iopub.enabled:
-        return []
+        return [JournalSource(read=None, since=since)]
     reader = ReaderSource(boot_id=boot_id)
     places = PlacesSource(ask=reader.control)
-    reader.on_library = places.parsed
+    journal = JournalSource(read=reader.control, since=since)
+    logs = ServerLogSource(read=reader.control)
+    reader.on_library, reader.on_journal = places.parsed, journal.parsed
+    reader.on_log = logs.parsed
     if not settings.stacks.enabled:
-        return [reader, places]
+        return [reader, places, journal, logs]
     stacks = StacksSource(read=reader.control)
     reader.on_stack, memory.on_grown = stacks.parsed, stacks.grown
-    return [reader, places, stacks]
+    return [reader, places, journal, logs, stacks]
 
 
 def _look_back(owner: Owner, store: Store, paths: Paths, host: Host) -> None:

@@ -16,6 +16,7 @@ from kerneld.daemon.identity import end_uuid
 from kerneld.daemon.loops import loop_of
 from kerneld.daemon.memory import Memory, at_death, at_settling
 from kerneld.daemon.placing import fault_to_place
+from kerneld.daemon.questions import is_story, questions_on
 from kerneld.daemon.revision import is_revised, says_else
 from kerneld.daemon.roll import Roll
 from kerneld.daemon.turns import Turns
@@ -23,10 +24,9 @@ from kerneld.diagnose import diagnose, is_final
 from kerneld.errors import StoreError
 from kerneld.model.case import Case, Host
 from kerneld.model.death import Death
-from kerneld.model.effects import Effect, ForgetMemory, LookAround, PlaceFault
+from kerneld.model.effects import Effect, ForgetMemory, PlaceFault
 from kerneld.model.facts import Fact, KernelStatus, ProcessEnded
 from kerneld.model.incident import Incident
-from kerneld.model.living import TrackedLife
 from kerneld.model.verdict import Judgement
 from kerneld.model.vocabulary import CodePolicy, Scope, State
 from kerneld.privacy import tightened, withhold
@@ -81,7 +81,7 @@ class Owner:
     _told: dict[str, _Told] = field(default_factory=dict)
     _changed: set[str] = field(default_factory=set)
     _roll: Roll = field(init=False)
-    _to_look_around: list[LookAround] = field(default_factory=list)
+    _questions: list[Effect] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._roll = Roll(self.policy)
@@ -121,9 +121,9 @@ class Owner:
         """
         self._changed &= self._told.keys()
         self._tell([case_uuid for case_uuid in self._changed if not self._is_untold(case_uuid)])
-        for order in self._to_look_around:
+        for order in self._questions:
             self.rooms.act(order)
-        self._to_look_around.clear()
+        self._questions.clear()
 
     def _move(self, moves: Moves) -> None:
         for effect in moves.effects:
@@ -134,7 +134,7 @@ class Owner:
             self._open(death)
 
     def _open(self, death: Death) -> None:
-        if death.scope is Scope.SERVER and not _is_story(death.life):
+        if death.scope is Scope.SERVER and not is_story(death.life):
             self._changed |= self.correlator.parent_ended(death.ended, case_uuid=None)
             return
         account, delta = at_death(self.rooms.memory, death.life, death.ended.at)
@@ -148,7 +148,7 @@ class Owner:
             cgroup=delta,
         )
         self._changed.add(case_uuid)
-        self._to_look_around.append(_look_around(death.life))
+        self._questions += questions_on(death)
         if death.scope is Scope.SERVER:
             self._changed |= self.correlator.parent_ended(death.ended, case_uuid=case_uuid)
 
@@ -283,16 +283,3 @@ class Owner:
         if self._changed:
             return time.monotonic() + RETRY_S
         return self.correlator.next_due()
-
-
-def _is_story(life: TrackedLife) -> bool:
-    """A server people log in to has an end of its own; a headless run's end is its kernels'."""
-    return life.server is not None and life.server.kind.outlives_kernels
-
-
-def _look_around(life: TrackedLife) -> LookAround:
-    """The disk that counts is the notebook's; where that is not known, the connection file's."""
-    kernel = life.kernel
-    if kernel is None or kernel.file_elsewhere:
-        return LookAround(life.process, None)
-    return LookAround(life.process, kernel.notebook_path or kernel.connection_file)

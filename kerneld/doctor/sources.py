@@ -17,6 +17,7 @@ from kerneld.proc.cgroup import CgroupWatch, cgroup_dirs
 from kerneld.proc.process import boot_id, list_pids, read_process
 from kerneld.proc.threads import in_initial_pid_namespace
 from kerneld.proc.tracefs import SHARED, tracefs_root
+from kerneld.sources.journal import check_journal, find_journal
 from kerneld.sources.kmsg import KMSG, MAX_RECORD_BYTES, REASONS
 from kerneld.sources.signals import MOUNT
 from kerneld.sources.signals import REASONS as SIGNAL_REASONS
@@ -27,6 +28,7 @@ LOST_LOG = "An OOM kill is likely at most, and a crash has no place."
 LOST_OTHERS = "Who else held the memory stays unknown, but for Linux's own table in the log."
 MAX_USERS_TRIED = 64
 LOST_SENDER = "Who sent a SIGKILL stays unknown."
+LOST_JOURNAL = "A kill by a memory guard or by systemd looks like any signal."
 LOST_COUNTERS = "Without the Linux log an OOM kill looks like any SIGKILL."
 
 
@@ -39,6 +41,7 @@ def examine_sources(mode: Mode, *, extra_folders: Iterable[str] = ()) -> list[Ch
         taskstats(trial),
         linux_log(),
         signal_trace(),
+        journal(),
         memory_cgroup(),
         other_processes(),
         kernels_seen(mode),
@@ -130,6 +133,16 @@ def signal_trace() -> Check:
     if os.access(pipe, os.R_OK, effective_ids=True):
         return Check(name=name, works=True, says=pipe)
     return _lacking(name, SourceUnavailable(*SIGNAL_REASONS[errno.ENOENT]), LOST_SENDER)
+
+
+def journal() -> Check:
+    """The system's own file, by journalctl; a user who may read only the own journal learns nothing."""
+    try:
+        file = find_journal()
+        check_journal(file)
+    except SourceUnavailable as problem:
+        return _lacking("journal", problem, LOST_JOURNAL)
+    return Check(name="journal", works=True, says=file)
 
 
 def memory_cgroup() -> Check:

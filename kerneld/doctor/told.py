@@ -3,7 +3,14 @@
 from kerneld.doctor.check import RUN_AS_ROOT, Check
 from kerneld.doctor.folders import LOST_FILES
 from kerneld.doctor.reader import LOST_CELLS
-from kerneld.doctor.sources import LOST_LOG, LOST_OTHERS, LOST_PEAK, LOST_SENDER, LOST_STATUS
+from kerneld.doctor.sources import (
+    LOST_JOURNAL,
+    LOST_LOG,
+    LOST_OTHERS,
+    LOST_PEAK,
+    LOST_SENDER,
+    LOST_STATUS,
+)
 from kerneld.doctor.stacks import LOST_LINES
 from kerneld.model.living import DaemonState, SourceHealth
 from kerneld.model.vocabulary import Mode
@@ -15,6 +22,7 @@ NAMES = {
     "taskstats": ("taskstats", LOST_PEAK),
     "linux-log": ("Linux log", LOST_LOG),
     "signal-trace": ("signal trace", LOST_SENDER),
+    "journal": ("journal", LOST_JOURNAL),
     "memory": ("memory", "There is no memory curve, and no limit that was near."),
     "census": ("other processes", LOST_OTHERS),
     "discovery": ("discovery", LOST_FILES),

@@ -11,6 +11,7 @@ from kerneld.model.facts import (
     ExitReading,
     FileRemoved,
     LogRecord,
+    ManagerAct,
     MemoryAccount,
     ServerEnd,
     SessionFact,
@@ -65,6 +66,8 @@ class Case(Record):
     """of the fault that the log tells, where it was looked up"""
     signals: tuple[SignalSent, ...] = ()
     """sent to this process in its last seconds, in order"""
+    acts: tuple[ManagerAct, ...] = ()
+    """what managers say that they did to this process, to its cgroup or its unit"""
     session: tuple[SessionFact, ...] = ()
     answered: bool = False
     """the kernel was seen listening or heard on iopub: it had started"""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kerneld.model.process import Connection, Process, ProcessKey
-from kerneld.model.wire import LibraryOrder
+from kerneld.model.wire import JournalOrder, LibraryOrder, LogOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,37 @@ class ReadLibrary:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadJournal:
+    """reader: parse the journal's text behind this descriptor, and close it."""
+
+    order: JournalOrder
+    fd: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadServerLog:
+    """server-log: look what its server says of the end of this kernel's process, that began then.
+
+    answered: it had come up, so that no reason of a failed start is looked for.
+    """
+
+    server: ProcessKey
+    server_uid: int
+    kernel_id: str
+    pid: int
+    since: datetime
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLog:
+    """reader: parse the log behind this descriptor, and close it."""
+
+    order: LogOrder
+    fd: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProbePorts:
     """discover: say when this process listens on these ports; give up when it is gone."""
 
@@ -154,6 +185,9 @@ Effect = (
     | ReadStack
     | PlaceFault
     | ReadLibrary
+    | ReadJournal
+    | ReadServerLog
+    | ReadLog
     | ProbePorts
     | Listen
     | FindListener

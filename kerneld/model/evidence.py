@@ -8,16 +8,18 @@ from datetime import timedelta
 from kerneld.model.case import Case
 from kerneld.model.facts import (
     CgroupReading,
+    Deed,
     ExitReading,
     LogEvent,
     LogRecord,
+    ManagerAct,
     PeakReading,
     ShutdownAnnounced,
     SignalSent,
 )
 from kerneld.model.place import CrashTrace, FaultPlace
 from kerneld.model.process import Limit
-from kerneld.model.vocabulary import ExitHow, LimitKind, PeakHow
+from kerneld.model.vocabulary import ExitHow, LimitKind, PeakHow, ServerKind
 
 UNSEEN_S = 1.0
 """a cgroup's usage is read once a second, and a kernel fills GiBs in one"""
@@ -199,10 +201,54 @@ def shot_by_server(case: Case) -> SignalSent | None:
     return sent if sent.sender_pid == case.server.key.pid else None
 
 
+ENDS_ITS_OWN = (
+    ServerKind.NBCLIENT, ServerKind.PAPERMILL, ServerKind.VSCODE, ServerKind.SPYDER, ServerKind.CONSOLE,
+)  # fmt: skip
+"""front ends that end their kernel by a signal when they are done with it, and tell nobody"""
+
+
+def shot_by_front_end(case: Case) -> SignalSent | None:
+    """The deadly signal, where it is its front end's own way to end a kernel."""
+    own = case.server is not None and case.server.kind in ENDS_ITS_OWN
+    return shot_by_server(case) if own else None
+
+
+def may_be_front_ends(case: Case) -> bool:
+    """Unseen, SIGTERM or SIGKILL and a file that goes at once: so VS Code and Spyder end a kernel."""
+    kind = case.server.kind if case.server is not None else None
+    by_signal = exit_of(case).signal in (signal.SIGTERM, signal.SIGKILL)
+    if kind not in (ServerKind.VSCODE, ServerKind.SPYDER) or not by_signal:
+        return False
+    return file_removed_in_time(case) and not shot_by_another(case)
+
+
 def shot_by_another(case: Case) -> bool:
     """Whether somebody else than Linux and the kernel's server is known to have sent it."""
     sent = deadly_signal(case)
     return sent is not None and not sent.by_linux and shot_by_server(case) is None
+
+
+def act_upon(case: Case, *deeds: Deed) -> ManagerAct | None:
+    """What a manager says last that it did of these; one that names the process counts first."""
+    acts = [act for act in case.acts if act.did in deeds]
+    return next((act for act in reversed(acts) if act.pid is not None), acts[-1] if acts else None)
+
+
+def asked_of_server(case: Case, did: Deed) -> ManagerAct | None:
+    """What the server's log says was asked of it for this kernel's life.
+
+    An end is told before it comes; a restart once the next life answers, which began at once.
+    """
+    act = act_upon(case, did)
+    if act is None or not -SHUTDOWN_WINDOW <= act.at - case.died_at <= RESTART_WINDOW:
+        return None
+    by_itself = act_upon(case, "autorestarted") is not None
+    began = act.at >= case.died_at - LOG_SLACK and prompt_succession(case)
+    return None if did == "restarted" and (by_itself or not began) else act
+
+
+RESTART_WINDOW = timedelta(seconds=10)
+"""the next kernel answers 1 to 2 s after its start, on a loaded machine later"""
 
 
 def may_have_been_killed(case: Case) -> bool:

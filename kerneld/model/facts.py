@@ -234,6 +234,34 @@ class SignalSent(Record):
         return self.code > 0
 
 
+Deed = Literal[
+    "killed-for-memory", "signalled", "stopping",
+    "session-end", "time-limit", "start-timeout", "watchdog",
+    "culled", "shut-down", "restarted", "autorestarted", "start-failed",
+]  # fmt: skip
+
+
+class ManagerAct(Record):
+    """What a manager of processes says in its own log that it did to a process, a cgroup or a unit.
+
+    manager: systemd-oomd, earlyoom, nohang, systemd; jupyter, whose log its user can write.
+    pid: as the manager numbers it. cgroup, unit: all below it is meant, too. kernel_id: Jupyter's.
+    stopping: systemd was asked to. line: as logged, control characters escaped.
+    """
+
+    type: Literal["manager-act"] = "manager-act"
+    at: Timestamp
+    manager: str
+    did: Deed
+    pid: int | None = None
+    comm: str | None = None
+    signal: int | None = None
+    cgroup: str | None = None
+    unit: str | None = None
+    kernel_id: str | None = None
+    line: str
+
+
 # ---------------------------------------------------------------- evidence: what the kernel said
 
 
@@ -557,6 +585,7 @@ Fact = (
     | LookedAround
     | LogRecord
     | SignalSent
+    | ManagerAct
     | KernelStatus
     | CellStarted
     | CellFailed

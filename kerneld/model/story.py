@@ -15,7 +15,15 @@ from kerneld.model.facts import (
 )
 from kerneld.model.incident import TimelineEntry
 from kerneld.model.vocabulary import Shortage
-from kerneld.model.wording import cell_name, duration, exit_quote, sender_quote, server_quote, subject
+from kerneld.model.wording import (
+    act_quote,
+    cell_name,
+    duration,
+    exit_quote,
+    sender_quote,
+    server_quote,
+    subject,
+)
 
 MAX_ENTRIES = 40
 
@@ -45,6 +53,8 @@ def _around(case: Case) -> Iterable[TimelineEntry]:
         yield TimelineEntry(at=case.server_end.at, source="server", text=text)
     for sent in case.signals:
         yield TimelineEntry(at=sent.at, source="signal-trace", text=sender_quote(sent).text)
+    for act in case.acts:
+        yield TimelineEntry(at=act.at, source=act_quote(act).source, text=act_quote(act).text)
     for record in case.log:
         yield TimelineEntry(at=record.at, source="linux-log", text=record.event.line)
     for record in case.neighbours:

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kerneld.model.base import Record
-from kerneld.model.facts import SessionFact
+from kerneld.model.base import Record, Timestamp
+from kerneld.model.facts import ManagerAct, SessionFact
 from kerneld.model.growth import Frame, SeenThread
 from kerneld.model.process import Connection
 
@@ -67,6 +67,24 @@ class LibraryOrder(Record):
     path: str = ""
 
 
+class JournalOrder(Record):
+    """Parse the journal's records, a JSON object a line, behind the descriptor that comes along."""
+
+    type: Literal["journal"] = "journal"
+    number: int
+
+
+class LogOrder(Record):
+    """Parse the end of a server's log, which comes along, for what it says of this kernel's end."""
+
+    type: Literal["log"] = "log"
+    number: int
+    kernel_id: str
+    pid: int
+    since: Timestamp
+    answered: bool
+
+
 class Ping(Record):
     type: Literal["ping"] = "ping"
     number: int
@@ -74,7 +92,14 @@ class Ping(Record):
 
 class Order(Record):
     order: Annotated[
-        ReadOrder | ListenOrder | ReleaseOrder | StackOrder | LibraryOrder | Ping,
+        ReadOrder
+        | ListenOrder
+        | ReleaseOrder
+        | StackOrder
+        | LibraryOrder
+        | JournalOrder
+        | LogOrder
+        | Ping,
         Field(discriminator="type"),
     ]
 
@@ -131,6 +156,23 @@ class LibraryParsed(Record):
     problem: str = ""
 
 
+class JournalParsed(Record):
+    """The answer to a JournalOrder. cursor: the journal's own name of the last record's place."""
+
+    type: Literal["journal-parsed"] = "journal-parsed"
+    number: int
+    acts: tuple[ManagerAct, ...] = ()
+    cursor: str | None = None
+
+
+class LogParsed(Record):
+    """The answer to a LogOrder."""
+
+    type: Literal["log-parsed"] = "log-parsed"
+    number: int
+    acts: tuple[ManagerAct, ...] = ()
+
+
 class FactsLost(Record):
     """So many messages were dropped, and why."""
 
@@ -139,8 +181,17 @@ class FactsLost(Record):
     reason: str
 
 
+Said = (
+    Pong
+    | FileParsed
+    | StackParsed
+    | LibraryParsed
+    | JournalParsed
+    | LogParsed
+    | FactsLost
+    | SessionFact
+)
+
+
 class Told(Record):
-    said: Annotated[
-        Pong | FileParsed | StackParsed | LibraryParsed | FactsLost | SessionFact,
-        Field(discriminator="type"),
-    ]
+    said: Annotated[Said, Field(discriminator="type")]

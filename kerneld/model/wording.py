@@ -4,10 +4,10 @@ import signal
 from datetime import timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import exit_of, fault_object, place_of
-from kerneld.model.facts import LogRecord, ServerEnd, SignalSent
+from kerneld.model.evidence import act_upon, deadly_signal, exit_of, fault_object, place_of
+from kerneld.model.facts import LogRecord, ManagerAct, ServerEnd, SignalSent
 from kerneld.model.place import CrashTrace
-from kerneld.model.verdict import Evidence
+from kerneld.model.verdict import Evidence, Killer
 from kerneld.model.vocabulary import ExitHow, Scope
 
 _SUBJECT = {
@@ -114,6 +114,34 @@ def sender_quote(sent: SignalSent) -> Evidence:
     who = "Linux itself" if sent.by_linux else sender_name(sent)
     text = f"{who} sent {signal_name(sent.signal)} to pid {sent.pid}"
     return Evidence(source="signal-trace", at=sent.at, text=text)
+
+
+def killer_of(sent: SignalSent, *, how: str) -> Killer:
+    return Killer(
+        pid=sent.sender_pid,
+        comm=sent.sender_comm,
+        uid=sent.sender_uid,
+        user=sent.sender_user,
+        unit=sent.sender_unit,
+        how=how,
+    )
+
+
+def act_quote(act: ManagerAct) -> Evidence:
+    """nohang names its victim in a line of its own, which comes before."""
+    named = act.pid is None or str(act.pid) in act.line
+    whom = "" if named else f" (pid {act.pid})"
+    source = "server" if act.manager == "jupyter" else "journal"
+    return Evidence(source=source, at=act.at, text=f"{act.manager}: {act.line.strip()}{whom}")
+
+
+def by_pid_1(case: Case) -> tuple[Evidence, ...]:
+    """What names this very process as the target of systemd's deadly signal: its line, or the trace."""
+    act, sent, end = act_upon(case, "signalled"), deadly_signal(case), exit_of(case)
+    told = [act_quote(act)] if act is not None and act.signal == end.signal else []
+    if sent is not None and sent.sender_pid == 1 and not sent.by_linux:
+        told.append(sender_quote(sent))
+    return tuple(told)
 
 
 MAX_SYMBOL_CHARS = 80

@@ -37,8 +37,8 @@ CAUSES: dict[Cause, CauseText] = {
     ),
     Cause.OOM_DAEMON: CauseText(
         "a memory guard killed it (oomd, earlyoom, …)",
-        "systemd-oomd, earlyoom, nohang or Slurm says in its log that it killed this process or its "
-        "cgroup for memory.",
+        "systemd-oomd, earlyoom or nohang says in the journal that it killed it (certain), or its "
+        "cgroup (likely); or the signal trace shows that it sent the signal (likely).",
         "Hold less at a time. The guard acts before Linux does: its thresholds are its own settings.",
     ),
     Cause.ALLOCATION_FAILURE: CauseText(
@@ -105,7 +105,8 @@ CAUSES: dict[Cause, CauseText] = {
     ),
     Cause.KILLED_BY_MANAGER: CauseText(
         "a manager ended it: timeout, eviction, …",
-        "A timeout, watchdog, session end, Slurm's time limit, preemption, eviction, as its log says.",
+        "systemd's log tells of a time limit, a watchdog or a session's end: certain where it names "
+        "the process, else likely. SIGHUP from Linux or from the leader of its session: likely.",
         "Ask for more time, or save in between; what ended it is named in the incident.",
     ),
     Cause.KILLED: CauseText(
@@ -171,7 +172,7 @@ CAUSES: dict[Cause, CauseText] = {
     ),
     Cause.CULLED: CauseText(
         "the kernel had been idle too long",
-        "The server's log says that it culled this kernel.",
+        "The server's log, where it is a file, says that it culled this kernel: likely.",
         "Raise `cull_idle_timeout` of the server, if it culls too soon.",
     ),
 }

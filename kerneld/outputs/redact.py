@@ -18,7 +18,7 @@ _HOMES = re.compile(r"/(?:home|Users|export/home|mnt/home|data/home)/([^/\s:'\"]
 _KEPT_KEYS = {
     "source", "type", "how", "kind", "cause", "category", "confidence", "scope", "state", "trust",
     "role", "uuid", "boot_id", "boot_id_now", "caused_by", "sha256", "key_digest", "constraint",
-    "signature_scheme", "transport", "linux_release",
+    "signature_scheme", "transport", "linux_release", "manager", "did",
 }  # fmt: skip
 _NOBODY = {"", "root", "nobody", "jovyan"}
 

@@ -56,7 +56,7 @@ def of_lines(lines: list[str]) -> Entry | None:
 
 def of_fields(record: Mapping[str, object]) -> Entry | None:
     """The fields of one record; those of journald decide who speaks."""
-    message = next((_text(record[key]) for key in _MESSAGE_KEYS if key in record), None)
+    message = next((text_field(record[key]) for key in _MESSAGE_KEYS if key in record), None)
     if message is None:
         return None
     if "__REALTIME_TIMESTAMP" in record or "_TRANSPORT" in record or "SYSLOG_IDENTIFIER" in record:
@@ -110,15 +110,15 @@ def _of_member(found: re.Match[str]) -> Entry | None:
 
 def _of_journal(record: Mapping[str, object], message: str) -> Entry:
     """journald sets the fields that begin with _ itself: `_TRANSPORT` can't be claimed."""
-    transport = _text(record.get("_TRANSPORT"))
-    name = _text(record.get("SYSLOG_IDENTIFIER")) or _text(record.get("_COMM"))
-    level, facility = _number(record.get("PRIORITY")), _number(record.get("SYSLOG_FACILITY"))
+    transport = text_field(record.get("_TRANSPORT"))
+    name = text_field(record.get("SYSLOG_IDENTIFIER")) or text_field(record.get("_COMM"))
+    level, facility = number_field(record.get("PRIORITY")), number_field(record.get("SYSLOG_FACILITY"))
     if name == "kernel" and transport not in (None, "kernel"):
         name = NOT_LINUX
     if transport == "kernel":
         facility = 0 if facility is None else facility
         name = name or "kernel"
-    comm = _text(record.get("_COMM"))
+    comm = text_field(record.get("_COMM"))
     if name in _DAEMONS and comm is not None and comm != name[:MAX_COMM]:
         name = "?"
     if name == "audit" and transport not in (None, "audit"):
@@ -126,7 +126,7 @@ def _of_journal(record: Mapping[str, object], message: str) -> Entry:
     believed = transport == "kernel" and level is not None and name == "kernel"
     if transport == "audit":
         name = "audit"
-    uptime_us = _number(record.get("_SOURCE_BOOTTIME_TIMESTAMP")) or _number(
+    uptime_us = number_field(record.get("_SOURCE_BOOTTIME_TIMESTAMP")) or number_field(
         record.get("_SOURCE_MONOTONIC_TIMESTAMP")
     )
     return Entry(
@@ -136,15 +136,15 @@ def _of_journal(record: Mapping[str, object], message: str) -> Entry:
         uptime_s=None if uptime_us is None else uptime_us / 1e6,
         level=level if believed else None,
         facility=facility if transport == "kernel" else None,
-        host=_text(record.get("_HOSTNAME")),
+        host=text_field(record.get("_HOSTNAME")),
         identifier=name or "?",
-        identifier_pid=_number(record.get("_PID")),
+        identifier_pid=number_field(record.get("_PID")),
         trust=Trust.KERNEL if believed else Trust.TEXT,
     )
 
 
 def _stamp(record: Mapping[str, object]) -> Stamp | None:
-    us = _number(record.get("_SOURCE_REALTIME_TIMESTAMP")) or _number(
+    us = number_field(record.get("_SOURCE_REALTIME_TIMESTAMP")) or number_field(
         record.get("__REALTIME_TIMESTAMP")
     )
     return None if us is None else Stamp(epoch=f"{us // 1_000_000}.{us % 1_000_000:06}")
@@ -155,7 +155,7 @@ def _inner(message: str) -> str:
     return message.removesuffix("\\n").removesuffix("\\r").rstrip("\r\n")
 
 
-def _text(value: object) -> str | None:
+def text_field(value: object) -> str | None:
     """A field of journald's JSON: text, or bytes as a list of numbers where it is not printable."""
     if isinstance(value, str):
         return value
@@ -166,6 +166,6 @@ def _text(value: object) -> str | None:
     return None
 
 
-def _number(value: object) -> int | None:
+def number_field(value: object) -> int | None:
     text = value if isinstance(value, str) else str(value) if type(value) is int else ""
     return int(text) if text.isdecimal() and len(text) <= 20 else None

@@ -16,8 +16,10 @@ from kerneld.model.wire import (
     WORKING_ON,
     FactsLost,
     FileParsed,
+    JournalOrder,
     LibraryOrder,
     ListenOrder,
+    LogOrder,
     Order,
     Ping,
     Pong,
@@ -38,6 +40,7 @@ from kerneld.reader.backlog import BYTES_A_TOKEN, Backlog, Heard
 from kerneld.reader.cells import Cells, make_room
 from kerneld.reader.ears import Ear, Ears
 from kerneld.reader.files import endpoint_of, publisher_of, read_file
+from kerneld.reader.journal import Journal, read_log
 from kerneld.reader.libraries import read_library
 from kerneld.reader.outbox import Outbox, receive
 from kerneld.reader.voice import Voice
@@ -83,6 +86,7 @@ class Desk:
         self._backlog = Backlog()
         self._ears = Ears(self._backlog, self._heard_fd)
         self._files: dict[int, _File] = {}
+        self._journal = Journal(boot_id)
         self._outbox = Outbox(collector)
         self._may_understand = True
         self._deaf_since: datetime | None = None
@@ -145,6 +149,10 @@ class Desk:
             case LibraryOrder(handle=handle) as library if fds:
                 file = self._files.get(-1 if handle is None else handle)
                 self._outbox.put(read_library(library, fds[0], file.cells if file else None))
+            case JournalOrder(number=number) if fds:
+                self._outbox.put(self._journal.read(number, fds[0]))
+            case LogOrder() as asked if fds:
+                self._outbox.put(read_log(asked, fds[0]))
             case ReleaseOrder(handle=handle):
                 self._forget(handle)
 

@@ -4,18 +4,8 @@ import array
 import socket
 from collections import deque
 
-from kerneld.model.facts import CellStarted, SessionFact
-from kerneld.model.wire import (
-    MAX_DATAGRAM_BYTES,
-    FactsLost,
-    FileParsed,
-    LibraryParsed,
-    Pong,
-    StackParsed,
-    Told,
-)
-
-Said = Pong | FileParsed | StackParsed | LibraryParsed | FactsLost | SessionFact
+from kerneld.model.facts import CellStarted
+from kerneld.model.wire import MAX_DATAGRAM_BYTES, Said, Told
 
 _FULL = 64
 _SEND_BUFFER_BYTES = 1 << 20

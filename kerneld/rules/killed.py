@@ -14,6 +14,7 @@ from kerneld.model.evidence import (
     exit_of,
     headroom,
     is_blind,
+    may_be_front_ends,
     may_hide_restart,
     oom_counters,
     oom_line,
@@ -70,6 +71,9 @@ def _request_doubts(case: Case) -> tuple[Evidence, ...]:
     if may_hide_restart(case) and case.succession is not None:
         text = "the next life began at once, as after a restart of a stuck kernel"
         return (Evidence(source="server", at=case.succession.at, text=text),)
+    if may_be_front_ends(case):
+        text = "its front end removed the connection file, as it does when it ends a kernel by a signal"
+        return (Evidence(source="file", at=case.file_removed and case.file_removed.at, text=text),)
     if is_blind(case, "file"):
         text = "the connection file's removal, which tells of a request, could not be watched"
         return (Evidence(source="file", text=text),)

@@ -6,10 +6,17 @@ si_code tells a system call (0 or less) from Linux's own doing.
 
 from kerneld.model.case import Case
 from kerneld.model.evidence import FAULT_SIGNALS, LIMIT_SIGNALS, deadly_signal, oom_line
-from kerneld.model.facts import SignalSent
-from kerneld.model.verdict import Killer, Verdict
+from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence
-from kerneld.model.wording import exit_quote, sender_name, sender_quote, signal_name, story, subject
+from kerneld.model.wording import (
+    exit_quote,
+    killer_of,
+    sender_name,
+    sender_quote,
+    signal_name,
+    story,
+    subject,
+)
 
 NEEDS = ("exit", "signal-trace")
 REFINES = frozenset(
@@ -34,16 +41,5 @@ def judge(case: Case) -> Verdict | None:
         confidence=Confidence.CERTAIN,
         summary=story(case, f"{who} ended {subject(case)} by {signal_name(sent.signal)}"),
         because=(sender_quote(sent), exit_quote(case)),
-        killer=_killer(sent, how="self" if own else "signal-trace"),
-    )
-
-
-def _killer(sent: SignalSent, *, how: str) -> Killer:
-    return Killer(
-        pid=sent.sender_pid,
-        comm=sent.sender_comm,
-        uid=sent.sender_uid,
-        user=sent.sender_user,
-        unit=sent.sender_unit,
-        how=how,
+        killer=killer_of(sent, how="self" if own else "signal-trace"),
     )

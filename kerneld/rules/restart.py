@@ -10,6 +10,7 @@ import signal
 from kerneld.model.case import Case
 from kerneld.model.evidence import (
     announced_shutdown,
+    asked_of_server,
     exit_of,
     may_hide_restart,
     oom_line,
@@ -19,7 +20,7 @@ from kerneld.model.evidence import (
 )
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
-from kerneld.model.wording import exit_quote, sender_quote
+from kerneld.model.wording import act_quote, exit_quote, sender_quote
 
 NEEDS = ("exit", "iopub")
 REFINES = frozenset({Cause.KILLED, Cause.KILLED_BY_PROCESS, Cause.HARD_EXIT})
@@ -40,9 +41,10 @@ def judge(case: Case) -> Verdict | None:
     if said is not None or case.succession is None:
         return None
     quote = Evidence(source="server", at=case.succession.at, text="the next life began at once")
-    sent = shot_by_server(case)
-    if sent is not None:
-        return _verdict(case, Confidence.LIKELY, quote, sender_quote(sent))
+    sent, asked = shot_by_server(case), asked_of_server(case, "restarted")
+    if sent is not None or (asked is not None and not shot_by_another(case)):
+        told = [*([sender_quote(sent)] if sent else []), *([act_quote(asked)] if asked else [])]
+        return _verdict(case, Confidence.LIKELY, quote, *told)
     silent = end.code == 0 and case.busy is None and prompt_succession(case)
     if shot_by_another(case) or not (silent or may_hide_restart(case)):
         return None

@@ -12,8 +12,10 @@ from kerneld.model.evidence import (
     exit_of,
     file_removed_in_time,
     lasting_server,
+    may_be_front_ends,
     oom_line,
     shot_by_another,
+    shot_by_front_end,
     shot_by_server,
 )
 from kerneld.model.verdict import Evidence, Verdict
@@ -39,17 +41,26 @@ def judge(case: Case) -> Verdict | None:
         quote = Evidence(source="iopub", at=said.at, text="the kernel said that it shuts down")
         clean = end.code == 0 or end.signal == signal.SIGTERM
         return _verdict(case, Confidence.CERTAIN if clean else Confidence.LIKELY, quote)
+    own = shot_by_front_end(case)
+    return _verdict(case, Confidence.LIKELY, sender_quote(own)) if own else _by_file(case)
+
+
+def _by_file(case: Case) -> Verdict | None:
+    """The file is gone: a server that lives on did that because it was asked, others do it anyway."""
+    end, removed = exit_of(case), case.file_removed
+    if removed is None or shot_by_another(case):
+        return None
+    if may_be_front_ends(case):
+        text = "its front end removed its connection file, as it does when it ends a kernel"
+        return _verdict(case, Confidence.POSSIBLE, Evidence(source="file", at=removed.at, text=text))
     if not (lasting_server(case) and file_removed_in_time(case)) or end.code not in (0, None):
         return None
-    if shot_by_another(case):
-        return None
-    removed = case.file_removed.at if case.file_removed else None
-    quote = Evidence(source="file", at=removed, text="its living server removed its connection file")
+    text = "its living server removed its connection file"
     lost, sent = end.how is ExitHow.LOST, shot_by_server(case)
     return _verdict(
         case,
         Confidence.POSSIBLE if lost else Confidence.LIKELY,
-        quote,
+        Evidence(source="file", at=removed.at, text=text),
         *([sender_quote(sent)] if sent else []),
     )
 

@@ -7,10 +7,10 @@ https://github.com/nteract/papermill/issues/511 (ports picked, then taken by ano
 from datetime import timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import FAULT_SIGNALS, announced_shutdown, exit_of
+from kerneld.model.evidence import FAULT_SIGNALS, act_upon, announced_shutdown, exit_of
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
-from kerneld.model.wording import duration, exit_quote, exit_words
+from kerneld.model.wording import act_quote, duration, exit_quote, exit_words
 
 NEEDS = ("exit",)
 REFINES = frozenset(
@@ -46,17 +46,24 @@ def judge(case: Case) -> Verdict | None:
     silent = case.silent_at is not None and case.died_at - case.silent_at <= SEEN_SILENT
     if not silent and age > MOST_LISTEN:
         return None
+    told = act_upon(case, "start-failed")
+    why = (
+        f" The server's log says: {told.line}."
+        if told
+        else " Its own message went to the server's log."
+    )
     silence = "a look at its ports found that it did not listen, and it was not heard"
     return Verdict(
         cause=Cause.STARTUP_FAILURE,
         confidence=_confidence(case, age, silent=silent),
         summary=(
-            f"The kernel never came up: {duration(age)} after its start it {_ended(exit_words(case))}. "
-            "Its own message went to the server's log."
+            f"The kernel never came up: {duration(age)} after its start it {_ended(exit_words(case))}."
+            f"{why}"
         ),
         because=(
             exit_quote(case),
             Evidence(source="iopub", text=silence if silent else f"it lived {duration(age)}"),
+            *([act_quote(told)] if told else []),
         ),
     )
 

@@ -1,13 +1,13 @@
 """py-spy as a child: bounded, its rights few, its words in a memory file, killed when late."""
 
 import os
-import resource
 import select
 import signal
 import sysconfig
 
 from kerneld.errors import SourceUnavailable
 from kerneld.proc.capabilities import Capability, effective_capabilities, limit_children, ptrace_scope
+from kerneld.sources.child import Bounds, spawn
 
 NAME = "py-spy"
 DEADLINE_S = 1.0
@@ -15,16 +15,7 @@ DEADLINE_S = 1.0
 RIGHTS = (Capability.SYS_PTRACE, Capability.DAC_READ_SEARCH)
 """ptrace: another process's memory. dac_read_search: its interpreter may lie in a 0700 home"""
 OUTPUT_BYTES = 4 << 20
-_ADDRESS_SPACE_BYTES = 1 << 30
-_LIMITS = (
-    (resource.RLIMIT_FSIZE, OUTPUT_BYTES),
-    (resource.RLIMIT_AS, _ADDRESS_SPACE_BYTES),
-    (resource.RLIMIT_CPU, 2),
-    (resource.RLIMIT_CORE, 0),
-    (resource.RLIMIT_NOFILE, 256),
-)
-_OOM_SCORE = b"500"
-_ENVIRON = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+_BOUNDS = Bounds(file_bytes=OUTPUT_BYTES, files=256, cpu_s=2)
 
 
 def find_py_spy() -> str:
@@ -62,23 +53,11 @@ class Dump:
         self._out = os.memfd_create("stacks", os.MFD_CLOEXEC)
         command = [NAME, "dump", "--nonblocking", "--json", "--pid", str(pid)]
         try:
-            self._pid = os.posix_spawn(
-                program,
-                command,
-                _ENVIRON,
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, self._out, 1),
-                    (os.POSIX_SPAWN_DUP2, self._out, 2),
-                ],
-                setpgroup=0,
-                scheduler=(os.SCHED_OTHER, os.sched_param(0)),  # not the collector's real-time turn
-            )
+            self._pid = spawn(program, command, _BOUNDS, out=self._out, err=self._out)
         except OSError:
             os.close(self._out)
             raise
         self.pidfd = os.pidfd_open(self._pid)
-        _bound(self._pid)
 
     def is_over(self) -> bool:
         poll = select.poll()
@@ -108,16 +87,3 @@ class Dump:
         os.close(self.pidfd)
         _, _, usage = os.wait4(self._pid, 0)
         return usage.ru_utime + usage.ru_stime
-
-
-def _bound(pid: int) -> None:
-    """At once after its start: a program between fork and exec would be Python with the GIL held."""
-    try:
-        for limit, most in _LIMITS:
-            resource.prlimit(pid, limit, (most, most))
-        if os.getpriority(os.PRIO_PROCESS, pid) < 0:
-            os.setpriority(os.PRIO_PROCESS, pid, 0)
-        with open(f"/proc/{pid}/oom_score_adj", "wb", buffering=0) as score:
-            score.write(_OOM_SCORE)
-    except OSError:
-        pass  # it ended already

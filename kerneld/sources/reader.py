@@ -16,21 +16,26 @@ from kerneld.model.effects import (
     Effect,
     Listen,
     ReadConnection,
+    ReadJournal,
     ReadLibrary,
+    ReadLog,
     ReadStack,
     ReleaseFile,
 )
-from kerneld.model.facts import ConnectionRead, ListenState, SessionFact, SourceLost, SourceState
+from kerneld.model.facts import ConnectionRead, ListenState, SourceLost, SourceState
 from kerneld.model.process import Connection
 from kerneld.model.wire import (
     FactsLost,
     FileParsed,
+    JournalParsed,
     LibraryParsed,
     ListenOrder,
+    LogParsed,
     Ping,
     Pong,
     ReadOrder,
     ReleaseOrder,
+    Said,
     StackOrder,
     StackParsed,
     Told,
@@ -47,6 +52,7 @@ MAX_RSS_BYTES = 200 * 1024 * 1024
 _STOP_WITHIN_S = 1.0
 _DATAGRAMS_A_TURN = 64
 MAX_STRIKES = 2
+_OWN = ReadConnection | Listen | ReleaseFile | ReadStack | ReadLibrary | ReadJournal | ReadLog
 
 
 @dataclass(slots=True)
@@ -67,7 +73,7 @@ class ReaderSource:
     """Connection files, iopub, stacks and libraries, through a process without rights.
 
     on_stack: gets what a stack tells, in this source's thread: samples do not pass the queue.
-    on_library: what a library or its package's papers tell, likewise.
+    on_library, on_journal, on_log: what a library or its package's papers, a log tell, likewise.
     """
 
     name = "iopub"
@@ -82,6 +88,8 @@ class ReaderSource:
         self.refused_messages = 0
         self.on_stack: Callable[[StackParsed], None] = lambda _: None
         self.on_library: Callable[[LibraryParsed], None] = lambda _: None
+        self.on_journal: Callable[[JournalParsed], None] = lambda _: None
+        self.on_log: Callable[[LogParsed], None] = lambda _: None
 
     @property
     def reader_pid(self) -> int | None:
@@ -90,7 +98,7 @@ class ReaderSource:
     # ------------------------------------------------------------------ from other threads
 
     def control(self, effect: Effect) -> None:
-        if isinstance(effect, ReadConnection | Listen | ReleaseFile | ReadStack | ReadLibrary):
+        if isinstance(effect, _OWN):
             self._mailbox.put(effect)
 
     def wake(self) -> None:
@@ -184,8 +192,12 @@ class ReaderSource:
             case ReadStack(handle=handle, number=number, fd=fd):
                 child.send(StackOrder(handle=handle, number=number), fd)
                 os.close(fd)
-            case ReadLibrary(order=library, fd=fd):
-                child.send(library, fd)
+            case (
+                ReadLibrary(order=text, fd=fd)
+                | ReadJournal(order=text, fd=fd)
+                | ReadLog(order=text, fd=fd)
+            ):
+                child.send(text, fd)
                 os.close(fd)
             case ReleaseFile(handle=handle):
                 file = self._files.pop(handle, None)
@@ -208,7 +220,7 @@ class ReaderSource:
 
     def _believe(
         self,
-        said: Pong | FileParsed | StackParsed | LibraryParsed | FactsLost | SessionFact,
+        said: Said,
         child: Child,
         outlet: Outlet,
     ) -> None:
@@ -223,6 +235,10 @@ class ReaderSource:
                 self.on_stack(said)
             case LibraryParsed():
                 self.on_library(said)
+            case JournalParsed():
+                self.on_journal(said)
+            case LogParsed():
+                self.on_log(said)
             case _ if said.handle in self._files:
                 outlet.offer(said)
             case _:

@@ -12,8 +12,10 @@ from kerneld.errors import SourceUnavailable
 from kerneld.model.wire import (
     MAX_DATAGRAM_BYTES,
     WORKING_ON,
+    JournalOrder,
     LibraryOrder,
     ListenOrder,
+    LogOrder,
     Order,
     Ping,
     ReadOrder,
@@ -22,7 +24,9 @@ from kerneld.model.wire import (
 )
 from kerneld.proc.memory import Resident
 
-Orders = ReadOrder | ListenOrder | ReleaseOrder | StackOrder | LibraryOrder | Ping
+Orders = (
+    ReadOrder | ListenOrder | ReleaseOrder | StackOrder | LibraryOrder | JournalOrder | LogOrder | Ping
+)
 _ENVIRON = {"MALLOC_ARENA_MAX": "2", "LC_ALL": "C.UTF-8"}
 
 

@@ -119,6 +119,8 @@ WANTED = (
     _row("killed/hit_gigabyte_plain", "killed-gigabyte", Cause.KILLED, POSSIBLE, role="plain"),
     _row("killed/hit_server", "server-killed", Cause.KILLED, LIKELY),
     _row("killed/hit_sigterm", "sigterm", Cause.KILLED, LIKELY),
+    _row("culled/hit", "culled", Cause.CULLED, LIKELY),
+    _row("culled/near_miss_shutdown", "shutdown", Cause.SHUTDOWN, CERTAIN),
     _row("killed/near_miss_oom", "oom-cgroup", Cause.OOM_CGROUP, CERTAIN),
     _row("killed/near_miss_restart", "restart-busy", Cause.RESTART, CERTAIN),
     _row("exit_call/hit", "exit-call", Cause.EXIT_CALL, CERTAIN),
@@ -139,7 +141,8 @@ WANTED = (
     _row("shutdown/near_miss_restart", "restart-idle", Cause.RESTART, CERTAIN),
     _row("restart/hit", "restart-idle", Cause.RESTART, CERTAIN),
     _row("restart/hit_busy", "restart-busy", Cause.RESTART, CERTAIN),
-    _row("killed/hit_stuck", "restart-stuck", Cause.KILLED, POSSIBLE),
+    # killed/hit_stuck is the same of a server whose log could not be read
+    _row("restart/hit_by_log", "restart-stuck", Cause.RESTART, LIKELY),
     _row("restart/near_miss_autorestart", "killed-idle", Cause.KILLED, LIKELY),
     _row("restart/near_miss_shutdown", "restart-idle", Cause.SHUTDOWN, CERTAIN, life=1),
     _row("headless_end/hit", "finished-unheard", Cause.SHUTDOWN, LIKELY),

@@ -35,6 +35,29 @@ def server_stopped(stage: Stage) -> list[Life]:
     return [Life(server.pid, died_at=datetime.now(UTC)), *stopped]
 
 
+def culled_and_interrupted(stage: Stage) -> list[Life]:
+    """A kernel idle for too long, then its server by Ctrl-C, twice, with another one that is busy."""
+    ours, terminal = os.openpty()
+    culls = [f"--MappingKernelManager.cull_{key}=2" for key in ("idle_timeout", "interval")]
+    server = JupyterServer(stage.world.plain, "culling-server", *culls, stdin=terminal)
+    server.await_ready()
+    session = server.open_notebook("culled.ipynb")
+    client = session.connect(stage.listeners)
+    witness = Witness(client.pid())
+    client.close()
+    witness.wait_dead()
+    first = ended(session, witness.pid)
+    session = server.open_notebook("interrupted.ipynb")
+    client = session.connect(stage.listeners)
+    pid = client.pid()
+    client.begin_and_hear(SLEEP, "asleep")
+    client.close()
+    server.interrupt_twice()
+    os.close(ours)
+    os.close(terminal)
+    return [first, Life(server.pid, died_at=datetime.now(UTC)), ended(session, pid)]
+
+
 def shut_down(stage: Stage) -> list[Life]:
     session, client = stage.open("shutdown")
     witness = Witness(client.pid())

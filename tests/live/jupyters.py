@@ -137,13 +137,16 @@ def serving(connection_file: Path) -> list[int]:
 class JupyterServer:
     """A jupyter_server on loopback, its runtime folder where jupyter puts it."""
 
-    def __init__(self, person: Person, name: str) -> None:
+    def __init__(
+        self, person: Person, name: str, *options: str, stdin: int = subprocess.DEVNULL
+    ) -> None:
         self.person = person
         self.folder = (person.home / name).resolve()
         self.folder.mkdir()
         os.chown(self.folder, person.uid, person.uid)
         self.runtime = person.home / ".local/share/jupyter/runtime"
         self._log = (self.folder / "server.log").open("w")
+        os.chown(self._log.fileno(), person.uid, person.uid)
         argv = [
             sys.executable,
             "-m",
@@ -153,7 +156,8 @@ class JupyterServer:
         ]
         argv += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={self.folder}"]
         argv += ["--ServerApp.terminals_enabled=False", "--ServerApp.open_browser=False"]
-        self.process = person.popen(argv, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        argv += options
+        self.process = person.popen(argv, stdin=stdin, stdout=self._log, stderr=self._log)
         self.url = ""
 
     @property
@@ -189,6 +193,18 @@ class JupyterServer:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+    def interrupt_twice(self, deadline_s: float = 30) -> None:
+        """Ctrl-C: the first asks whether that is meant, the second needs no answer."""
+        self.process.send_signal(signal.SIGINT)
+        wait_for(
+            lambda: "] interrupted" in Path(self._log.name).read_text(),
+            10,
+            "a question",
+        )
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(deadline_s)
+        self._log.close()
 
     def terminate(self, deadline_s: float = 30) -> None:
         self.process.send_signal(signal.SIGTERM)

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import asked_for
 import containers
 import deaths
+import front_ends
 import libraries
 import others
+import rivals
 import workers
 from cells import ABORT_WITH_ROOM, FATAL_CELLS, REFUSED_MEMORY
 from stage import Life, Stage
@@ -23,12 +25,17 @@ SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "clean": asked_for.clean_starts_and_stops,
     "papermill": asked_for.finished_by_papermill,
     "server-stopped": asked_for.server_stopped,
+    "culled": asked_for.culled_and_interrupted,
     "restart-idle": asked_for.restarted_idle,
     "restart-busy": asked_for.restarted_busy,
     "shutdown-stuck": asked_for.shut_down_stuck,
     "restart-stuck": asked_for.restarted_stuck,
     "survivor": asked_for.survives,
     "headless-crash": deaths.nbclient_cell_crashes,
+    "twins": rivals.twins,
+    "console": front_ends.console_ends_it,
+    "code-server": front_ends.code_ends_it,
+    "spyder": front_ends.spyder_ends_it,
     "nbclient": asked_for.finished_by_nbclient,
     "wrapped": deaths.wrapped_in_a_shell,
     "bare": deaths.bare_segfault,

@@ -54,13 +54,44 @@ def test_a_stuck_kernel_that_its_server_shot_was_asked_to_end(
     assert any(piece.source == "signal-trace" for piece in end.because), story(end)
 
 
-def test_without_the_trace_a_stuck_kernels_end_is_told_with_its_doubts(report: Report) -> None:
-    """The server removes the file of one that it shuts down, not that of one that it restarts."""
+@each_role
+def test_a_culled_kernel_and_a_server_that_was_interrupted_are_no_incidents(
+    report: Report, role: str
+) -> None:
+    culled, server, stopped = report.of("culled")
+    end = report.end(role, culled)
+    assert end.cause is Cause.CULLED, story(end)
+    assert not [end for end in report.ends[role] if end.process.pid == server.pid and end.is_incident]
+    assert report.end(role, stopped).cause is Cause.SERVER_STOPPED, story(report.end(role, stopped))
+
+
+@each_role
+def test_a_console_that_was_left_is_no_incident(report: Report, role: str) -> None:
+    """It shuts its kernel down and ends itself a moment later: either was asked for."""
+    end = report.first(role, "console")
+    assert end.cause in (Cause.SHUTDOWN, Cause.SERVER_STOPPED), story(end)
+
+
+@each_role
+@pytest.mark.parametrize("scenario", ["code-server", "spyder"])
+def test_a_kernel_that_its_front_end_ended_by_a_signal(
+    report: Report, role: str, scenario: str
+) -> None:
+    """The trace shows that its front end sent it; who can't read that is left with a suspicion."""
+    end = report.first(role, scenario)
+    if role in SEEING:
+        assert (end.cause, end.confidence) == (Cause.SHUTDOWN, Confidence.LIKELY), story(end)
+        return
+    assert (end.cause, end.confidence) == (Cause.KILLED, Confidence.POSSIBLE), story(end)
+    assert Cause.SHUTDOWN in {other.cause for other in end.alternatives}
+
+
+def test_without_the_trace_a_stuck_kernels_request_is_told_by_file_and_log(report: Report) -> None:
+    """The server removes the file of one that it shuts down, and logs that it restarted one."""
     stopped, restarted = (report.first("plain", f"{end}-stuck") for end in ("shutdown", "restart"))
     assert (stopped.cause, stopped.confidence) == (Cause.SHUTDOWN, Confidence.LIKELY), story(stopped)
     told = restarted.cause, restarted.confidence
-    assert told == (Cause.KILLED, Confidence.POSSIBLE), story(restarted)
-    assert Cause.RESTART in {other.cause for other in restarted.alternatives}
+    assert told == (Cause.RESTART, Confidence.LIKELY), story(restarted)
 
 
 @each_role
@@ -75,12 +106,12 @@ def test_clean_starts_and_stops_are_no_incidents(report: Report, role: str) -> N
 @each_role
 def test_nothing_else_is_reported(report: Report, role: str) -> None:
     """Workers, helpers, runners, servers and successors: not one incident too many."""
-    names = [*(row[0] for row in DEATHS), "oom-cgroup", "self-kill"]
+    names = [*(row[0] for row in DEATHS), "oom-cgroup", "self-kill", "twins", "victim-of-a-hog"]
     names += ["stack-overflow", "thread-stack-overflow"]
     expected = {life.pid for name in names for life in report.lives.get(name, [])}
     expected |= {report.of("server-killed")[0].pid}
     if role == "plain":
-        expected |= {report.of("restart-stuck")[0].pid}
+        expected |= {report.of(name)[0].pid for name in ("code-server", "spyder")}
     expected |= {pid for name in ("worker-oom", "worker-crashes") for pid in report.workers(name)}
     told = [end for end in report.ends[role] if end.is_incident and end.user.uid == PLAIN]
     assert [story(end) for end in told if end.process.pid not in expected] == []

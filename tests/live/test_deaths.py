@@ -1,6 +1,7 @@
 """Every way to die, on real kernels: the cause, the kernel, the cell, the proof, in each role."""
 
 import os
+from datetime import timedelta
 
 import pytest
 from cells import SHM_BYTES
@@ -326,6 +327,7 @@ def test_starts_that_fail_share_one_kernel_id(report: Report, role: str) -> None
     ends = [report.end(role, life) for life in report.of("broken-start")]
     assert len({end.kernel.id for end in ends if end.kernel}) == 1
     assert len(ends) == 6
+    assert all("random.py hides Python's own" in end.summary for end in ends), ends[0].summary
 
 
 @each_role
@@ -348,3 +350,20 @@ def test_another_users_kernel_is_seen_by_root_and_not_by_a_plain_user(report: Re
         end = report.end(role, life)
         assert (end.cause, end.user.uid) == (Cause.KILLED_BY_PROCESS, OTHER), story(end)
     assert {end.user.uid for end in report.ends["plain"]} == {PLAIN}
+
+
+@each_role
+def test_two_that_die_at_once_beside_a_neighbours_oom_kill_and_a_forged_line(
+    report: Report, role: str
+) -> None:
+    """Two ends, a millisecond apart, each of its own kernel; memory was neither's end."""
+    ends = [report.end(role, life) for life in report.of("twins")]
+    assert len({end.kernel.id for end in ends if end.kernel}) == 2
+    assert abs(ends[0].died_at - ends[1].died_at) < timedelta(milliseconds=50)
+    for end in ends:
+        assert end.cause is seen_as(role, Cause.KILLED), story(end)
+        assert not [piece for piece in end.because if piece.source == "linux-log"], story(end)
+        told = {
+            other.cause for other in end.alternatives if other.confidence is not Confidence.POSSIBLE
+        }
+        assert not told & {Cause.OOM_CGROUP, Cause.OOM_HOST}, story(end)

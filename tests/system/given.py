@@ -13,6 +13,10 @@ TOLD = "/run/kerneld.said"
 
 _PEOPLE = f'u ana {ANA} "Ana" {HOME} /bin/sh\n'
 _HOMES = f"d {HOME} 0700 ana ana -\nd /run/user/{ANA} 0700 ana ana -\n"
+# as systemd's own tmpfiles.d/systemd.conf has it
+_JOURNAL = (
+    "Z /run/log/journal 2755 root systemd-journal\nZ /run/log/journal/%m ~2750 root systemd-journal\n"
+)
 
 # A user manager has other folders, no journal, and hears only its own user. What the unit says of all
 # this is tested in PID 1's machine.
@@ -66,7 +70,7 @@ def _common(tree: Path) -> None:
     shutil.copy(UNITS / "kerneld.sysusers.conf", tree / "etc/sysusers.d/kerneld.conf")
     shutil.copy(UNITS / "kerneld.tmpfiles.conf", tree / "etc/tmpfiles.d/kerneld.conf")
     (tree / "etc/sysusers.d/machine.conf").write_text(_PEOPLE)
-    (tree / "etc/tmpfiles.d/machine.conf").write_text(_HOMES)
+    (tree / "etc/tmpfiles.d/machine.conf").write_text(_HOMES + _JOURNAL)
 
 
 def _install(unit: Path, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Self
 
@@ -12,14 +13,30 @@ from machine import Machine, wait_for
 
 MANAGER = (Path(__file__).parent.parent / "live/bare_manager.py").read_text()
 
+# `systemd-run --pipe` needs a message bus, which a machine has not
+IN_A_UNIT = """
+mkfifo -m 666 "$0.in" "$0.out"
+systemd-run --quiet --no-block -p StandardInput=file:"$0.in" -p StandardOutput=file:"$0.out" "$@"
+cat "$0.out" &
+exec cat >"$0.in"
+"""
+
 
 class Notebook:
     """pid: as the machine numbers it. Its manager reaps nothing unless it is asked to."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, unit: tuple[str, ...] = ()) -> None:
+        """unit: settings of a transient unit to start it in (systemd-run without its dashes)."""
         environ = (f"HOME={HOME}", f"XDG_RUNTIME_DIR=/run/user/{ANA}")
+        program = (sys.executable, "-c", MANAGER, "tcp")
+        command = machine.command(*program, uid=ANA, environ=environ)
+        if unit:
+            settings = (f"uid={ANA}", *(f"setenv={each}" for each in environ), *unit)
+            in_unit = (f"--{setting}" for setting in settings)
+            pipe = f"/run/notebook-{uuid.uuid4().hex}"
+            command = machine.command("sh", "-c", IN_A_UNIT, pipe, *in_unit, "--", *program)
         self._manager = subprocess.Popen(
-            machine.command(sys.executable, "-c", MANAGER, "tcp", uid=ANA, environ=environ),
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

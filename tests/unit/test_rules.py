@@ -29,6 +29,7 @@ from cases import (
     succeeded,
     unread,
 )
+from test_manager_rules import GUARDS, MANAGERS, SERVERS
 
 from kerneld.diagnose import diagnose
 from kerneld.model.case import Case
@@ -168,7 +169,6 @@ MEMORY = {
 KILLED = {
     "memory ruled out": (death(signal=9), C.KILLED, LIKELY),
     "SIGTERM": (death(signal=15), C.KILLED, LIKELY),
-    "SIGHUP": (death(signal=1), C.KILLED, LIKELY),
     "SIGINT": (death(signal=2), C.KILLED, LIKELY),
     "SIGQUIT": (death(signal=3), C.KILLED, LIKELY),
     "real-time signal": (death(signal=40), C.KILLED, LIKELY),
@@ -502,7 +502,7 @@ TABLE = {
     f"{name}: {what}": row
     for name, table in {
         "memory": MEMORY, "killed": KILLED, "faults": FAULTS, "exits": EXITS, "requests": REQUESTS,
-        "senders": SENDERS,
+        "senders": SENDERS, "guards": GUARDS, "managers": MANAGERS, "servers": SERVERS,
     }.items()
     for what, row in table.items()
 }  # fmt: skip

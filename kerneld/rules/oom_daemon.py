@@ -1,0 +1,78 @@
+"""A memory guard of user space (systemd-oomd, earlyoom, nohang) killed it before Linux had to.
+
+Source: https://github.com/rfjakob/earlyoom (kill.c), https://github.com/hakavlad/nohang, and
+https://www.freedesktop.org/software/systemd/man/latest/systemd-oomd.service.html. Their lines name the
+process, or its cgroup; the signal trace names the sender, and a guard kills for nothing but memory.
+"""
+
+import signal
+from collections.abc import Iterable
+
+from kerneld.model.case import Case
+from kerneld.model.evidence import (
+    act_upon,
+    announced_shutdown,
+    deadly_signal,
+    exit_of,
+    gib,
+    oom_line,
+)
+from kerneld.model.facts import ManagerAct, SignalSent
+from kerneld.model.verdict import Evidence, Verdict
+from kerneld.model.vocabulary import Cause, Confidence, ExitHow
+from kerneld.model.wording import act_quote, exit_quote, killer_of, sender_quote, story, subject
+
+NEEDS = ("exit", "journal")
+REFINES = frozenset({Cause.KILLED, Cause.KILLED_BY_PROCESS, Cause.HARD_EXIT})
+
+GUARDS = ("systemd-oomd", "earlyoom", "nohang")
+SENT = (signal.SIGTERM, signal.SIGKILL)
+
+
+def judge(case: Case) -> Verdict | None:
+    act, sent = act_upon(case, "killed-for-memory"), deadly_signal(case)
+    guard = sent if sent is not None and _is_guard(case, sent) else None
+    if oom_line(case) is not None or announced_shutdown(case) is not None:
+        return None
+    if guard is None and (act is None or not _fits(case, act)):
+        return None
+    doubts = tuple(_doubts(case, act))
+    sure = (act is not None and act.pid is not None) or (act is not None and guard is not None)
+    who = act.manager if act is not None else guard.sender_comm if guard is not None else None
+    held = case.memory.last_bytes
+    size = f", which held {gib(held)}" if held else ""
+    quotes = [act_quote(act)] if act else []
+    quotes += [sender_quote(guard)] if guard else []
+    return Verdict(
+        cause=Cause.OOM_DAEMON,
+        confidence=Confidence.CERTAIN if sure and not doubts else Confidence.LIKELY,
+        summary=story(case, f"memory ran short, and {who} killed {subject(case)}{size}"),
+        because=(*quotes, exit_quote(case)),
+        against=doubts,
+        killer=killer_of(guard, how="signal-trace") if guard is not None else None,
+    )
+
+
+def _is_guard(case: Case, sent: SignalSent) -> bool:
+    """A name is anybody's; but to signal another user's process takes a right that only root gives."""
+    entitled = sent.sender_uid == 0 or sent.sender_uid not in (None, case.process.uid)
+    return entitled and not sent.by_linux and sent.sender_comm in GUARDS
+
+
+def _fits(case: Case, act: ManagerAct) -> bool:
+    """A cgroup is killed by SIGKILL. Who is named may have caught SIGTERM, or left unseen."""
+    end, sent = exit_of(case), deadly_signal(case)
+    if sent is not None and not sent.by_linux:
+        return False  # by somebody else: a guard's signal was looked for
+    if act.pid is None:
+        return end.signal == signal.SIGKILL
+    return end.signal in SENT or end.signal is None
+
+
+def _doubts(case: Case, act: ManagerAct | None) -> Iterable[Evidence]:
+    if act is not None and act.comm is not None and act.comm[:15] != case.process.comm[:15]:
+        yield Evidence(source="journal", text="the line has another name")
+    if exit_of(case).how is ExitHow.LOST:
+        yield Evidence(source="exit", text="its exit status, which would fit a signal, is lost")
+    elif exit_of(case).signal is None:
+        yield Evidence(source="exit", text="it was not ended by a signal, but left by itself")
