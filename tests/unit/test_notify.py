@@ -500,29 +500,40 @@ def configured(folder: Path, server: Webhook, more: str = "") -> Path:
     return file
 
 
-def start(folder: Path, config: Path) -> "subprocess.Popen[str]":
-    """Returns when it serves."""
+@contextmanager
+def serving(folder: Path, config: Path) -> Iterator["subprocess.Popen[str]"]:
+    """It serves, and has looked at the store; whatever comes of the test, it does not stay."""
     database = folder / "kerneld" / "kerneld.db"
     argv = [sys.executable, "-m", "kerneld.notify", "--db", str(database), "--config", str(config)]
     process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    assert process.stderr.readline().startswith("kerneld tells: ops")
-    return process
-
-
-def fork(folder: Path, config: Path) -> int:
-    """The same without a new interpreter: eight of these cost half a second each."""
-    child = os.fork()
-    if child:
-        return child
     try:
-        main(["--db", str(folder / "kerneld" / "kerneld.db"), "--config", str(config)])
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("kerneld tells: ops")
+        until(lambda: began(folder))
+        yield process
     finally:
-        os._exit(1)
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def forked(folder: Path, config: Path) -> Iterator[None]:
+    """The process without a new interpreter, which costs half a second; at the end a kill -9."""
+    child = os.fork()
+    if not child:
+        try:
+            main(["--db", str(folder / "kerneld" / "kerneld.db"), "--config", str(config)])
+        finally:
+            os._exit(1)
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def began(folder: Path) -> bool:
-    """Whether it has looked at the store."""
+    """Whether it has looked at the store: it says that it serves before."""
     with closing(sqlite3.connect(folder / "kerneld" / "kerneld.db.outbox")) as outbox:
         return bool(outbox.execute("SELECT * FROM cursor").fetchall())
 
@@ -543,19 +554,13 @@ def test_killed_at_any_moment_it_loses_no_incident(tmp_path: Path) -> None:
         with Outbox(tmp_path / "kerneld" / "kerneld.db.outbox") as outbox:
             outbox.take((), Cursor(0, store.born()), now=NOW)
         for _ in range(KILLS):
-            child = fork(tmp_path, config)
-            for _ in range(dice.randint(1, 6)):
-                saved.append(settled(100 + len(saved), datetime.now(UTC)))
-                store.save_all([(saved[-1], None)])
-                time.sleep(dice.uniform(0, 0.3))
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-        child = fork(tmp_path, config)
-        saved.append(settled(99, datetime.now(UTC)))  # told, it says that this child is up
-        store.save_all([(saved[-1], None)])
-        until(lambda: uuids(saved) <= {uuid for post in server.got for uuid in post.uuids}, 60)
-        os.kill(child, signal.SIGTERM)
-        assert os.waitpid(child, 0)[1] == 0
+            with forked(tmp_path, config):
+                for _ in range(dice.randint(1, 6)):
+                    saved.append(settled(100 + len(saved), datetime.now(UTC)))
+                    store.save_all([(saved[-1], None)])
+                    time.sleep(dice.uniform(0, 0.3))
+        with forked(tmp_path, config):
+            until(lambda: uuids(saved) <= {uuid for post in server.got for uuid in post.uuids}, 60)
     by_key: dict[str, set[bytes]] = {}
     for post in server.got:
         by_key.setdefault(post.headers["Idempotency-Key"], set()).add(post.body)
@@ -569,27 +574,28 @@ def test_a_rule_whose_webhook_hangs_holds_up_no_other_nor_the_end(tmp_path: Path
         webhook() as server,
     ):
         config = configured(tmp_path, server, f'[notify.hung]\nwebhook = "{hung}"\n')
-        process = start(tmp_path, config)
-        until(lambda: began(tmp_path))
-        store.save_all([(settled(1, datetime.now(UTC)), None)])
-        until(lambda: server.got)
-        store.save_all([(settled(2, datetime.now(UTC)), None)])
-        until(lambda: len(server.got) == 2)
-        stopped_at = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
-        assert time.monotonic() - stopped_at < 3
+        with serving(tmp_path, config) as process:
+            store.save_all([(settled(1, datetime.now(UTC)), None)])
+            until(lambda: server.got)
+            store.save_all([(settled(2, datetime.now(UTC)), None)])
+            until(lambda: len(server.got) == 2)
+            stopped_at = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=10)
+            assert time.monotonic() - stopped_at < 3
+            assert process.returncode == 0
 
 
 def test_others_code_and_processes_are_not_told(tmp_path: Path) -> None:
-    one = full(7, loop=None, user=UserPart(uid=os.geteuid() + 1, name="alice"))
-    with Store.open(tmp_path / "kerneld" / "kerneld.db") as store, webhook() as server:
-        process = start(tmp_path, configured(tmp_path, server))
-        until(lambda: began(tmp_path))
-        store.save_all([(one.model_copy(update={"settled_at": datetime.now(UTC)}), None)])
+    alice = UserPart(uid=os.geteuid() + 1, name="alice")
+    path = tmp_path / "kerneld" / "kerneld.db"
+    with (
+        Store.open(path) as store,
+        webhook() as server,
+        serving(tmp_path, configured(tmp_path, server)),
+    ):
+        store.save_all([(full(7, loop=None, user=alice, settled_at=datetime.now(UTC)), None)])
         until(lambda: server.got)
-        process.terminate()
-        process.communicate(timeout=10)
     sent = server.got[0].body.decode()
     assert "large_list" not in sent
     assert "chrome" not in sent
