@@ -23,6 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_SHOWN = 60
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")]
 AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*$")]
 
 
@@ -79,6 +80,14 @@ class Metrics(_Section):
     """count incidents by user, too: names leave for whoever reads the metrics"""
 
 
+class Web(_Section):
+    """hosts: names by which browsers reach the page, beside localhost and addresses."""
+
+    hosts: Annotated[tuple[HostName, ...], Field(strict=False)] = ()
+    hub_accounts: str = Field("{username}", pattern=r"^[a-z0-9._-]*\{username\}[a-z0-9._-]*$")
+    """the account of this machine that a user of the Hub's has"""
+
+
 class Config(_Section):
     """The whole configuration, one section a table of the file; `notify` has one a rule."""
 
@@ -92,6 +101,7 @@ class Config(_Section):
     privacy: Privacy = Privacy()
     retention: Retention = Retention()
     metrics: Metrics = Metrics()
+    web: Web = Web()
     notify: dict[RuleName, NotifyRule] = Field(default_factory=dict)
 
     def code_policy(self, mode: Mode) -> CodePolicy:
@@ -283,7 +293,13 @@ def allowed(key: str) -> str:
         bounds = {type(mark).__name__: mark for mark in field.metadata}
         low, high = getattr(bounds["Ge"], "ge", None), getattr(bounds["Le"], "le", None)
         return f"{'a whole number' if field.annotation is int else 'a number'} from {low} to {high}"
-    return "a list of absolute paths"
+    return _WORDS.get(key, "a list of absolute paths")
+
+
+_WORDS = {
+    "web.hosts": "a list of names of hosts",
+    "web.hub_accounts": 'a name with "{username}" in it',
+}
 
 
 # ---------------------------------------------------------------- telling

@@ -63,9 +63,17 @@ def _lacks_guards() -> str | None:
 
 def _lacks_browser() -> str | None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium and importlib.util.find_spec("playwright"):
-        return None
-    return "no browser: `pip install playwright && playwright install chromium`"
+    if not chromium or not importlib.util.find_spec("playwright"):
+        return "no browser: `apt-get install chromium`, `pip install playwright`"
+    return None
+
+
+def _lacks_hub() -> str | None:
+    if not importlib.util.find_spec("jupyterhub"):
+        return "no JupyterHub: `pip install jupyterhub`"
+    if not shutil.which("configurable-http-proxy"):
+        return "no proxy for JupyterHub: `npm install --global configurable-http-proxy`"
+    return None
 
 
 def _lacks_promtool() -> str | None:
@@ -79,6 +87,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_systemd": _lacks_systemd,
     "needs_guards": _lacks_guards,
     "needs_browser": _lacks_browser,
+    "needs_hub": _lacks_hub,
     "needs_promtool": _lacks_promtool,
 }
 

@@ -31,7 +31,7 @@ README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted(ROOT.glob("*.md"))
 SHIPPED = [
     *DOCUMENTS,
-    *sorted((ROOT / "docs").iterdir()),
+    *(file for file in sorted((ROOT / "docs").iterdir()) if file.suffix != ".png"),
     *(file for file in sorted((ROOT / "systemd").rglob("*")) if file.is_file()),
     ROOT / "config.example.toml",
     ROOT / "pyproject.toml",

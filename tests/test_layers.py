@@ -38,7 +38,9 @@ ALLOWED: dict[str, set[str]] = {
     "outputs": {".", "model"},
     "query": {".", "model", "errors", "config", "store", "live", "seen"},
     "notify": {".", "model", "errors", "config", "store", "outputs", "places", "seen"},
-    "web": {".", "model", "errors", "config", "store", "outputs", "seen", "figures"},
+    "web": {
+        ".", "model", "errors", "config", "store", "live", "figures", "outputs", "seen",
+    },
     "daemon": {
         ".", "model", "errors", "config", "parse", "privacy", "proc", "rules", "track", "correlate",
         "report", "diagnose", "advise", "discover", "sources", "store", "live", "doctor", "outputs",
@@ -58,11 +60,12 @@ OWNED: dict[str, set[str]] = {
     "store": {"sqlite_utils"},
     "live": {"sqlite_utils"},
     "outputs": {"rich", "prometheus_client"},
+    "web": {"starlette", "uvicorn", "jinja2"},
     "cli": {"typer", "click", "rich"},
 }
 THIRD_PARTY = {
     "pydantic", "psutil", "watchdog", "zmq", "sqlite_utils", "typer", "click", "rich", "jupyter_client",
-    "prometheus_client",
+    "prometheus_client", "starlette", "uvicorn", "jinja2",
 }  # fmt: skip
 # the store needs the standard library's sqlite3 for its exceptions; nobody else opens a database
 SQLITE_ROOMS = {"store", "live"}

@@ -31,6 +31,7 @@ VERBS = {
     "export": "kerneld.cli.export",
     "metrics": "kerneld.cli.metrics",
     "notify": "kerneld.cli.notify",
+    "web": "kerneld.cli.web",
 }
 EXIT_IO = 74
 

@@ -151,6 +151,8 @@ class Housekeeping:
             state=_word_for(kernel, session),
             uid=process.uid,
             user_name=process.user_name,
+            hub_name=process.environ.get("JUPYTERHUB_USER") or None,
+            container_id=process.container_id,
             notebook_path=kernel.notebook_path,
             kernel_name=kernel.name,
             started_at=process.started_at,

@@ -27,6 +27,8 @@ class LivingState(Record):
     state: str
     uid: int
     user_name: str | None = None
+    hub_name: str | None = None
+    container_id: str | None = None
     notebook_path: str | None = None
     kernel_name: str | None = None
     started_at: Timestamp

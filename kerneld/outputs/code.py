@@ -32,42 +32,54 @@ def cell_lines(incident: Incident, view: View) -> list[str]:
     grown = {
         line.line: line
         for line in reversed(incident.growth_lines)
-        if line.line is not None and _is_in(cell, line)
+        if line.line is not None and is_in(cell, line)
     }
-    first, last = _window(len(lines), cell.line)
+    first, last = window(len(lines), cell.line)
     digits = len(str(last))
     shown = [head]
     if first > 1:
         shown.append(view.paint(f"   {'…':>{digits}}", "dim"))
     for number_of, text in enumerate(lines[first - 1 : last], first):
         is_marked = number_of == cell.line
-        note = _grown(grown[number_of]) if number_of in grown else ""
+        note = grown_words(grown[number_of]) if number_of in grown else ""
         shown.append(_code_line(number_of, digits, text, (is_marked, note), view))
     if last < len(lines):
         shown.append(view.paint(f"   {'…':>{digits}}  {len(lines) - last} more lines", "dim"))
     return shown
 
 
+def kept_line(incident: Incident) -> tuple[str | None, GrowthLine | None]:
+    """Of a cell whose source is not kept: the code of its marked line, and what that line grew."""
+    cell = incident.cell
+    frames = incident.stack.frames if incident.stack else ()
+    parts: list[GrowthLine | Frame] = [*incident.growth_lines, *frames]
+    kept = [part for part in parts if cell and part.line == cell.line and is_in(cell, part)]
+    code = next((part.code for part in kept if part.code), None)
+    return code, next((part for part in kept if isinstance(part, GrowthLine)), None)
+
+
+def withheld_words(policy: str | None) -> str:
+    """Why no source is shown. Safe text."""
+    if policy == "full":
+        return "Its source is for its user's eyes (privacy.admin_sees_code)."
+    reason = f"by the code policy `{policy}`" if policy else "it was not heard"
+    return safe_text(f"Its source is not kept: {reason}.")
+
+
+NO_CODE = "(its code is not kept)"
+
+
 def _withheld(incident: Incident, view: View) -> list[str]:
     """Why no source is shown, and the one line that may be."""
     cell = incident.cell
-    line = cell.line if cell else None
-    frames = incident.stack.frames if incident.stack else ()
-    parts: list[GrowthLine | Frame] = [*incident.growth_lines, *frames]
-    kept = [part for part in parts if cell and part.line == line and _is_in(cell, part)]
-    code = next((part.code for part in kept if part.code), None)
-    grown = next((part for part in kept if isinstance(part, GrowthLine)), None)
-    if line is not None:
-        mark = (True, _grown(grown) if grown else "")
-        return [_code_line(line, len(str(line)), code or "(its code is not kept)", mark, view)]
-    policy = cell.code_policy if cell else None
-    if policy == "full":
-        return [view.paint("  Its source is for its user's eyes (privacy.admin_sees_code).", "dim")]
-    reason = f"by the code policy `{policy}`" if policy else "it was not heard"
-    return [view.paint(safe_text(f"  Its source is not kept: {reason}."), "dim")]
+    code, grown = kept_line(incident)
+    if cell is not None and cell.line is not None:
+        mark = (True, grown_words(grown) if grown else "")
+        return [_code_line(cell.line, len(str(cell.line)), code or NO_CODE, mark, view)]
+    return [view.paint(f"  {withheld_words(cell.code_policy if cell else None)}", "dim")]
 
 
-def _window(count: int, marked: int | None) -> tuple[int, int]:
+def window(count: int, marked: int | None) -> tuple[int, int]:
     """The first and last line shown, 1-based and inclusive."""
     most = 2 * AROUND + 1
     if count <= most:
@@ -85,11 +97,11 @@ def _code_line(number: int, digits: int, text: str, mark: tuple[bool, str], view
     return view.paint(line, "bad" if is_marked else "") + (f"  {note}" if note else "")
 
 
-def _grown(line: GrowthLine) -> str:
+def grown_words(line: GrowthLine) -> str:
     return f"{growth(line.bytes)} {line.share * 100:3.0f} %"
 
 
-def _is_in(cell: CellPart, line: GrowthLine | Frame) -> bool:
+def is_in(cell: CellPart, line: GrowthLine | Frame) -> bool:
     """Whether the line is this cell's, not another cell's or a module's."""
     return line.execution_count is not None and line.execution_count == cell.execution_count
 
@@ -136,10 +148,13 @@ def growth_lines(incident: Incident, view: View) -> list[str]:
         and cell
         and cell.source
         and cell.line == lines[0].line
-        and _is_in(cell, lines[0])
+        and is_in(cell, lines[0])
     ):
         return []
-    rows = [(safe_text(_place(line)), _grown(line)) for line in incident.growth_lines[:GROWTH_LINES]]
+    rows = [
+        (safe_text(place_words(line)), grown_words(line))
+        for line in incident.growth_lines[:GROWTH_LINES]
+    ]
     if not rows:
         return []
     right = max(cells(note) for _, note in rows)
@@ -150,7 +165,7 @@ def growth_lines(incident: Incident, view: View) -> list[str]:
     ]
 
 
-def _place(part: GrowthLine | Frame) -> str:
+def place_words(part: GrowthLine | Frame) -> str:
     """`load, etl/load.py:41`; `fill, cell [3] line 2`; what could not be charged is `unattributed`."""
     function = None if part.function == "<module>" and part.file else part.function
     if part.execution_count is not None:
@@ -168,11 +183,11 @@ def frame_lines(incident: Incident, view: View) -> list[str]:
         return []
     before = duration(incident.died_at - stack.at)
     lines = [f"{view.paint('Stack', 'head')}, {before} before the end"]
-    for frame in _without_middle(stack.frames):
+    for frame in without_middle(stack.frames):
         if frame is None:
             lines.append(view.paint(f"  … {len(stack.frames) - FRAMES} frames", "dim"))
             continue
-        place = _place(frame)
+        place = place_words(frame)
         lines.append("  " + clip(safe_text(place), view.width - 2, "end"))
         if frame.code:
             lines.append(
@@ -181,7 +196,7 @@ def frame_lines(incident: Incident, view: View) -> list[str]:
     return lines
 
 
-def _without_middle(frames: Sequence[Frame]) -> list[Frame | None]:
+def without_middle(frames: Sequence[Frame]) -> list[Frame | None]:
     if len(frames) <= FRAMES:
         return list(frames)
     half = FRAMES // 2

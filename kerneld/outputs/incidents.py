@@ -29,7 +29,7 @@ _WIDEST = (Column("SUMMARY", 20),)
 
 def incidents_table(incidents: Sequence[Incident], view: View) -> str:
     """The table, its footnotes and one closing sentence. Deaths of one loop are one row, the newest."""
-    shown = _newest_of_loops(incidents)
+    shown = newest_of_loops(incidents)
     wide, widest = view.width >= WIDE, view.width >= WIDEST
     columns = (*_BASE, *(_WIDE if wide else ()), *(_WIDEST if widest else ()))
     rows = [_row(incident, view)[: len(columns)] for incident in shown]
@@ -55,9 +55,9 @@ def _row(incident: Incident, view: View) -> list[Cell]:
         Cell("" if incident.id is None else str(incident.id), "head"),
         Cell(when(incident.died_at, view) + loop),
         Cell(user_name(incident)),
-        Cell(_notebook(incident)),
+        Cell(notebook_words(incident)),
         Cell(_cause(incident), _cause_role(incident)),
-        Cell(_peak(incident)),
+        Cell(peak_of_limit(incident)),
         Cell(place),
         Cell(f"{kernel.name or incident.process.comm} {kernel.pid}" if kernel else ""),
         Cell(incident.confidence.value),
@@ -77,7 +77,7 @@ def _clip_summaries(rows: list[list[Cell]], columns: Sequence[Column], view: Vie
     return [[*row[:-1], Cell(clip(safe_text(row[-1].text), room), row[-1].role)] for row in rows]
 
 
-def _notebook(incident: Incident) -> str:
+def notebook_words(incident: Incident) -> str:
     if incident.scope is Scope.SERVER:
         count = len(incident.kernels)
         return f"server, {count} kernel{'' if count == 1 else 's'}"
@@ -96,7 +96,7 @@ def _cause_role(incident: Incident) -> Role:
     return "bad" if incident.category in (Category.MEMORY, Category.NATIVE) else "warn"
 
 
-def _peak(incident: Incident) -> str:
+def peak_of_limit(incident: Incident) -> str:
     """The limit is told where memory was the matter, or half of it was in use."""
     memory = incident.memory
     peak, limit = memory.peak_bytes or memory.last_bytes, memory.limit_bytes
@@ -106,7 +106,7 @@ def _peak(incident: Incident) -> str:
     return of_limit(peak, limit if matters else None)
 
 
-def _newest_of_loops(incidents: Sequence[Incident]) -> list[Incident]:
+def newest_of_loops(incidents: Sequence[Incident]) -> list[Incident]:
     """One incident of each loop, the one that died last; the order stays."""
     newest: dict[str, Incident] = {}
     for incident in incidents:

@@ -46,15 +46,15 @@ def _row(state: LivingState, view: View) -> list[Cell]:
         Cell(state.user_name or str(state.uid)),
         Cell(tail(state.notebook_path) if state.notebook_path else state.kernel_name or ""),
         Cell(state.state, "good" if state.state == "busy" else "dim"),
-        Cell(_cell(state)),
+        Cell(running_cell(state)),
         Cell(of_limit(held, state.limit_bytes), _memory_role(held, state.limit_bytes)),
-        Cell(_growth(state)),
+        Cell(growth_rate(state)),
         Cell(state.kernel_name or ""),
         Cell(sparkline(state.samples, 24), "accent"),
     ]
 
 
-def _cell(state: LivingState) -> str:
+def running_cell(state: LivingState) -> str:
     if state.state != "busy":
         return ""
     number = "" if state.execution_count is None else f"[{state.execution_count}]"
@@ -63,7 +63,7 @@ def _cell(state: LivingState) -> str:
     return f"{number} {duration(state.at - state.cell_started_at)}".strip()
 
 
-def _growth(state: LivingState) -> str:
+def growth_rate(state: LivingState) -> str:
     """Growth below 1 MiB a second is noise."""
     rate = state.growth_bytes_per_s
     return "" if rate is None or abs(rate) < _QUIET_BYTES_PER_S else f"{growth(rate)}/s"

@@ -28,19 +28,19 @@ _LIMIT_OF = {
 def memory_lines(incident: Incident, view: View) -> list[str]:
     """Nothing where nothing was measured; words where one moment was; else words and the chart."""
     memory = incident.memory
-    peak = _peak(memory)
+    peak = peak_words(memory)
     if not peak:
         return []
     title = "Memory"
     blanks = " " * max(2, view.width - len(title) - cells(peak))
     lines = [view.paint(title, "head") + blanks + clip(peak, view.width - len(title) - 2)]
-    more = "; ".join(_more(incident))
+    more = "; ".join(more_words(incident))
     lines += [view.paint(f"  {line}", "dim") for line in wrap(safe_text(more), view.width - 2) if line]
-    picture = Picture(memory.samples, memory.limit_bytes, _end_bytes(memory), _marks(incident))
+    picture = Picture(memory.samples, memory.limit_bytes, end_bytes(memory), cell_marks(incident))
     return lines + chart(picture, view)
 
 
-def _peak(memory: MemoryPart) -> str:
+def peak_words(memory: MemoryPart) -> str:
     """`peak 4.0 of 4.0 GiB, as Linux counted it`; `peak at least 312 MiB, last sample`."""
     peak = memory.peak_bytes
     if peak is None:
@@ -51,7 +51,7 @@ def _peak(memory: MemoryPart) -> str:
     return f"peak {bound}{of_limit(peak, memory.limit_bytes, ' of ')}{how}"
 
 
-def _more(incident: Incident) -> list[str]:
+def more_words(incident: Incident) -> list[str]:
     """The limit's owner, growth, swap and the tree, as far as they say something."""
     memory, said = incident.memory, []
     if memory.limit_kind is not None and memory.limit_bytes is not None:
@@ -71,7 +71,7 @@ def _more(incident: Incident) -> list[str]:
     return said
 
 
-def _end_bytes(memory: MemoryPart) -> int | None:
+def end_bytes(memory: MemoryPart) -> int | None:
     """What it held as it died: the peak where Linux counted it for this process and it was reached
     at the end, by the samples; else the last sample."""
     own = memory.peak_how in (PeakHow.OOM_LINE, PeakHow.TASKSTATS, PeakHow.VMHWM)
@@ -81,7 +81,7 @@ def _end_bytes(memory: MemoryPart) -> int | None:
     return memory.last_bytes
 
 
-def _marks(incident: Incident) -> list[Mark]:
+def cell_marks(incident: Incident) -> list[Mark]:
     """The cells that the timeline knows, and the last one."""
     died_at = incident.died_at
     marks: dict[str, Mark] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from kerneld.model.incident import Bystander, Incident
+from kerneld.model.incident import Bystander, FaultPart, Incident
 from kerneld.outputs.safe import cells, clip, pad, safe_text, wrap
 from kerneld.outputs.units import clock, size
 from kerneld.outputs.view import View
@@ -63,11 +63,8 @@ def timeline_lines(incident: Incident, view: View) -> list[str]:
     return _quoted("What happened", quotes, view, times_first=True)
 
 
-def fault_lines(incident: Incident, view: View) -> list[str]:
-    """The place of a fault, and the native stack where there is one."""
-    fault = incident.fault
-    if fault is None:
-        return []
+def fault_words(fault: FaultPart) -> str:
+    """`segfault at 0x10, in libblas.so.3+1f2, function dgemm_`."""
     offset = f"+{fault.offset}" if fault.offset else ""
     package = " ".join(part for part in (fault.package, fault.version) if part)
     said = [
@@ -76,7 +73,15 @@ def fault_lines(incident: Incident, view: View) -> list[str]:
         f"function {fault.symbol}" if fault.symbol else "",
         f"of the package {package}" if package else "",
     ]
-    text = safe_text(", ".join(part for part in said if part))
+    return safe_text(", ".join(part for part in said if part))
+
+
+def fault_lines(incident: Incident, view: View) -> list[str]:
+    """The place of a fault, and the native stack where there is one."""
+    fault = incident.fault
+    if fault is None:
+        return []
+    text = fault_words(fault)
     lines = [view.paint("Fault", "head"), *(f"  {line}" for line in wrap(text, view.width - 2))]
     native = (fault.native_stack or "").expandtabs(4).splitlines()
     lines += [f"  {clip(safe_text(line), view.width - 2)}" for line in native[:NATIVE_STACK_LINES]]
@@ -90,7 +95,7 @@ def bystander_lines(incident: Incident, view: View) -> list[str]:
     largest = sorted(incident.bystanders, key=lambda part: part.rss_bytes, reverse=True)[:BYSTANDERS]
     if not largest:
         return []
-    names = [safe_text(_named(part)) for part in largest]
+    names = [safe_text(bystander_name(part)) for part in largest]
     room = min(max(cells(name) for name in names), view.width - 22)
     return [
         view.paint("The largest processes then", "head"),
@@ -105,7 +110,7 @@ def _role(part: Bystander) -> str:
     return "" if part.role == "other" else f"  {clip(safe_text(part.role), 8)}"
 
 
-def _named(part: Bystander) -> str:
+def bystander_name(part: Bystander) -> str:
     if part.pid is None:
         return "another user's process"
     owner = part.user or (None if part.uid is None else f"uid {part.uid}")

@@ -3,6 +3,7 @@
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -72,7 +73,8 @@ class Service:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(PATIENCE_S)
                 connection.connect(str(self.path))
-                connection.sendall(request.model_dump_json().encode() + b"\n")
+                with suppress(BrokenPipeError):  # it may have refused before it heard the question
+                    connection.sendall(request.model_dump_json().encode() + b"\n")
                 with connection.makefile("rb") as answer:
                     yield from self._records(answer, kind)
         except OSError as problem:

@@ -20,7 +20,7 @@ from kerneld.store import Store
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE, MOST_OF_A_USER = 32, 4
-REQUEST_S, ANSWER_S = 5.0, 10.0
+REQUEST_S, ANSWER_S, REFUSAL_S = 5.0, 10.0, 0.2
 MAX_PATTERN = 256
 """of a glob: SQLite tries one with many `*` for long"""
 MAX_NUMBER = 1 << 53
@@ -54,7 +54,10 @@ class Server:
                 if not self._of_user.total():
                     return
                 continue
-            threading.Thread(target=self._attend, args=(connection,), daemon=True).start()
+            try:
+                threading.Thread(target=self._attend, args=(connection,), daemon=True).start()
+            except RuntimeError:  # as many threads as the unit allows
+                connection.close()
 
     def _attend(self, connection: socket.socket) -> None:
         uid = peer_uid(connection)
@@ -71,6 +74,11 @@ class Server:
     def _answer(self, connection: socket.socket, uid: int, *, has_room: bool) -> None:
         try:
             if not has_room:
+                connection.settimeout(REFUSAL_S)
+                with suppress(TimeoutError):
+                    connection.recv(
+                        protocol.MAX_REQUEST_BYTES
+                    )  # unread, it would cost the asker the answer
                 raise StoreError("the service answers enough questions right now: ask again")
             if uid == OVERFLOW_UID:
                 raise StoreError("the service can't tell who asks: ask from outside the container")

@@ -32,16 +32,25 @@ def give_up_rights() -> None:
     Raises OSError when something that must go does not: better no reader than one with rights.
     """
     _run_as_anybody_else()
+    user = _unprivileged_user() if os.geteuid() == 0 else None
+    drop_capabilities(None if user is None else (user.pw_uid, user.pw_gid))
+    _limit()
+    _must(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
+
+
+def drop_capabilities(become: tuple[int, int] | None = None) -> None:
+    """For good, of this process and all that it starts. become: the uid and gid that root gives way to.
+
+    Call before the first thread. Raises OSError when one stays.
+    """
     for capability in range(_LAST_CAPABILITY + 1):
         # refused without CAP_SETPCAP and beyond the last capability that this Linux knows
         _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
-    if os.geteuid() == 0:
-        _become(_unprivileged_user())
+    if become is not None:
+        _become(*become)
     _must(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
     _must(_libc.capset(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), ctypes.byref(_Sets())))
     _must(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    _limit()
-    _must(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
 
 
 def _run_as_anybody_else() -> None:
@@ -62,10 +71,10 @@ def _unprivileged_user() -> pwd.struct_passwd:
         return pwd.getpwnam(FALLBACK_USER)
 
 
-def _become(user: pwd.struct_passwd) -> None:
+def _become(uid: int, gid: int) -> None:
     os.setgroups([])
-    os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
-    os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
 
 
 def _limit() -> None:

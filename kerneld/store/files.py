@@ -46,6 +46,15 @@ def identity(path: Path) -> Identity:
     return tuple(found)
 
 
+def log_stamp(path: Path) -> tuple[int, int] | None:
+    """The size and time of a database's log: of a database that is written to, they change."""
+    try:
+        status = os.stat(f"{path}-wal")
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
 def drop_orphans(path: Path, known: Identity) -> None:
     """Take away the log and index of a database that is no longer there.
 

@@ -1,11 +1,12 @@
 """A question about ends into SQL whose page comes from an index."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kerneld.errors import UsageError
 from kerneld.model.base import to_us
 from kerneld.model.vocabulary import Category, Cause
+from kerneld.store.schema import COUNTED
 
 DOCUMENT = "CAST(document AS BLOB)"
 """as bytes: text that is no UTF-8 would be an error of the whole answer"""
@@ -14,13 +15,26 @@ LARGEST_UID = (1 << 32) - 1
 _UUID_LETTERS = frozenset("0123456789abcdef-")
 
 
+@dataclass(frozen=True, slots=True)
+class HubUser:
+    """Whose rows carry this name of the Hub's: in a container, or on the host of this account.
+
+    A kernel's name of the Hub's is its environment's, which its user can set: alone it proves nothing.
+    uid: None where the host has no account of that user's.
+    """
+
+    name: str
+    uid: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """Which ends: the latest `limit` that fit, oldest first (newest first with `reverse`).
 
-    user: a name, or a uid in digits. uid: the asker's own rows only. notebook: a glob; without a
-    slash it is for the file's name. kernel: an id or the start of one. all: requested ends, and
-    ends that another incident tells, too.
+    user: a name, or a uid in digits. person: as people are called, by the Hub if it knows them. uid,
+    hub_user: the asker's own rows only. before: a (died_at, id) from which on back. notebook: a glob;
+    without a slash it is for the file's name. kernel: an id or the start of one. all: requested ends,
+    and ends that another incident tells, too.
     """
 
     since: datetime | None = None
@@ -28,7 +42,10 @@ class Query:
     cause: Cause | None = None
     category: Category | None = None
     user: str | None = None
+    person: str | None = None
     uid: int | None = None
+    hub_user: HubUser | None = None
+    before: tuple[int, int] | None = None
     notebook: str | None = None
     kernel: str | None = None
     pid: int | None = None
@@ -54,13 +71,32 @@ def page_statement(query: Query, after: tuple[int, int], limit: int) -> tuple[st
     return f"{sql} ORDER BY died_at, id LIMIT ?", [*values, limit]
 
 
+def counting_statement(query: Query, what: str) -> tuple[str, list[object]]:
+    """`what` of the incidents that fit, from the index that holds all that is counted."""
+    return _select(replace(query, all=False), f"SELECT {what} FROM ends INDEXED BY {COUNTED}", [])
+
+
 def _select(
     query: Query, sql: str, conditions: list[tuple[str, list[object]]]
 ) -> tuple[str, list[object]]:
-    every = [*conditions, *((where, [value]) for where, value in _conditions(query))]
+    every = [*conditions, *_own(query), *((where, [value]) for where, value in _conditions(query))]
     if every:
         sql += f" WHERE {' AND '.join(where for where, _ in every)}"
     return sql, [value for _, values in every for value in values]
+
+
+def _own(query: Query) -> list[tuple[str, list[object]]]:
+    """Those with more than one value."""
+    found: list[tuple[str, list[object]]] = []
+    if query.hub_user is not None:
+        owned = "(hub_name = ? AND (container_id IS NOT NULL OR uid = ?))"
+        found.append((owned, [query.hub_user.name, query.hub_user.uid]))
+    if query.person is not None:
+        named = "(hub_name = ? OR (hub_name IS NULL AND user_name = ?))"
+        found.append((named, [query.person] * 2))
+    if query.before is not None:
+        found.append(("(died_at, id) < (?, ?)", [*query.before]))
+    return found
 
 
 def _conditions(query: Query) -> list[tuple[str, object]]:
@@ -90,7 +126,7 @@ def _conditions(query: Query) -> list[tuple[str, object]]:
 
 def _is_plain(query: Query) -> bool:
     """No narrower index than the incidents' own (a `+` keeps SQLite from taking that one)."""
-    narrower = (query.cause, query.category, query.user, query.uid, query.pid)
+    narrower = (query.cause, query.category, query.user, query.uid, query.pid, query.hub_user)
     has_id = query.kernel is not None and len(query.kernel) == UUID_LENGTH
     return not has_id and all(part is None for part in narrower)
 

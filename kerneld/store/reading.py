@@ -19,6 +19,7 @@ from kerneld.model.living import TrackedLife
 from kerneld.model.vocabulary import Category, Cause
 from kerneld.store import rows
 from kerneld.store.connection import telling
+from kerneld.store.overview import Overview, overview
 from kerneld.store.prune import used_bytes
 from kerneld.store.query import DOCUMENT, Query, page_statement, prefix_pattern, statement
 from kerneld.store.unread import Unread
@@ -69,6 +70,15 @@ class Reading:
         while page := self._rows(*page_statement(query, last, PAGE)):
             yield from self._incidents(page)
             last = page[-1][2], page[-1][1]
+
+    def oldest(self) -> datetime | None:
+        """When the first incident that is kept died."""
+        found = self._rows("SELECT min(died_at) FROM ends WHERE is_incident = 1")[0][0]
+        return None if found is None else from_us(found)
+
+    def overview(self, query: Query, *, column_us: int, first_us: int = 0) -> Overview:
+        """The incidents that fit, counted, from an index alone."""
+        return overview(self._rows, query, column_us=column_us, first_us=first_us)
 
     def ends(self) -> Iterator[Incident]:
         """Every end there is, in the order of its first verdict, read a page at a time."""

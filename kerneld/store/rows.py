@@ -18,7 +18,7 @@ COMPRESSION = 1
 COLUMNS = (
     "id", "uuid", "scope", "category", "cause", "confidence", "state", "revision", "died_at",
     "settled_at", "kernel_id", "pid", "uid", "user_name", "notebook", "caused_by", "is_incident",
-    "settled_seq", "document_bytes", "document",
+    "settled_seq", "document_bytes", "document", "hub_name", "container_id", "place",
 )  # fmt: skip
 UPSERT = (
     f"INSERT INTO ends ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
@@ -52,7 +52,19 @@ def row_of(incident: Incident, settled_seq: int | None) -> tuple[object, ...]:
         settled_seq,
         len(document),
         document,
+        incident.user.hub_name,
+        incident.container.id if incident.container else None,
+        _place(incident),
     )
+
+
+def _place(incident: Incident) -> str | None:
+    """The line to blame, by what stays the same over runs: the cell's digest, or the file's path."""
+    cell = incident.cell
+    if cell is not None and cell.line is not None and cell.sha256 is not None:
+        return f"{cell.sha256}:{cell.line}"
+    grown = incident.growth_lines[0] if incident.growth_lines else None
+    return f"{grown.file}:{grown.line}" if grown and grown.file and grown.line is not None else None
 
 
 def keeps_evidence(incident: Incident) -> bool:

@@ -15,6 +15,9 @@ from kerneld.store.files import private_file
 APPLICATION_ID = 0x6B726E64
 """`krnd`: another program's database is never migrated"""
 
+COUNTED = "ends_counted"
+"""the index of all that is counted of ends"""
+
 # died_at and settled_at: integer µs. settled_seq: the order of settling, for cursors. The document
 # stands last: a filter on the columns before it never reads the pages it overflows to.
 _FIRST = (
@@ -75,7 +78,32 @@ def _tallied(db: Database) -> None:
         db.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first, _tallied)
+# What a page asks for: whom the Hub calls a row's user, in which container, and which line is to blame.
+# The last index answers every count of a page by itself: the rows' documents are never touched.
+_SHOWN = (
+    "ALTER TABLE ends ADD COLUMN hub_name TEXT",
+    "ALTER TABLE ends ADD COLUMN container_id TEXT",
+    "ALTER TABLE ends ADD COLUMN place TEXT",
+    """UPDATE ends SET
+        hub_name = json_extract(document, '$.user.hub_name'),
+        container_id = json_extract(document, '$.container.id'),
+        place = coalesce(
+            json_extract(document, '$.cell.sha256') || ':' || json_extract(document, '$.cell.line'),
+            json_extract(document, '$.growth_lines[0].file') || ':'
+                || json_extract(document, '$.growth_lines[0].line'))
+        WHERE json_valid(document)""",
+    "CREATE INDEX ends_hub ON ends(hub_name, died_at)",
+    f"CREATE INDEX {COUNTED} ON ends(is_incident, died_at, category, cause, uid, user_name, hub_name, "
+    "container_id, notebook, place)",
+)
+
+
+def _shown(db: Database) -> None:
+    for statement in _SHOWN:
+        db.execute(statement)
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _tallied, _shown)
 
 
 def version_of(db: Database) -> int:

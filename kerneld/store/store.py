@@ -54,6 +54,7 @@ class Store(Reading):
         self.opened = 1
         """how often: what a daemon saved before the last time may not be in this database"""
         self._identity: files.Identity = files.identity(path)
+        self._log_stamp = files.log_stamp(path)
 
     # ------------------------------------------------------------------ open and close
 
@@ -93,6 +94,17 @@ class Store(Reading):
         except OSError as problem:
             raise StoreError(f"{path}: {problem.strerror}") from None
         return cls(db, path, copy=copy)
+
+    def is_current(self) -> bool:
+        """Whether what a reader opened is what lies at the path now; a copy, until that changes."""
+        if files.identity(self.path) != self._identity:
+            return False
+        return self._copy is None or files.log_stamp(self.path) == self._log_stamp
+
+    def version(self) -> int:
+        """Another number when another connection has committed since it was asked last."""
+        with telling(self.path):
+            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def stay_in_place(self) -> None:
         """Open anew what lies at the path where that is another database, or none any more.

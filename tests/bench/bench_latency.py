@@ -3,7 +3,8 @@
 A death's time is Linux's own: the exit event of the proc connector (CLOCK_MONOTONIC), which this
 process listens to by itself; without CAP_NET_ADMIN, the moment before the signal was sent. The
 verdict's time is `recorded_at`. The figure to reach: 50% 5 ms, 99% 20 ms. Once among idle kernels,
-once while 20 others stream output. Beside it: Jupyter's own poll, and the time to the settled verdict.
+once while 20 others stream output, or with --pages while so many pages of `kerneld web` listen. Beside
+it: Jupyter's own poll, and the time to the settled verdict.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "live"))
 
+from bench_web import opened, served
 from fakes import end_well
 from jupyter_client.connect import write_connection_file
 from jupyter_client.restarter import KernelRestarter
@@ -186,13 +188,25 @@ def report(
         print(f"{label:<10} {len(mine):4} of {len(sent)} {stage:<8} ms {'  '.join(shown)}", flush=True)
 
 
+@contextmanager
+def listening(daemon: Daemon, pages: int) -> Iterator[None]:
+    if not pages:
+        yield
+        return
+    with served(daemon.db) as (port, _), opened(port, pages):
+        yield
+
+
 def measure(daemon: Daemon, folder: Path, wanted: argparse.Namespace) -> None:
     witness = witness_or_none()
     poll_s = KernelRestarter().time_to_dead
     print(f"jupyter    looks every {poll_s:g} s: 50% {poll_s * 500:.0f} ms, 99% {poll_s * 990:.0f} ms")
-    for label, streams in (("idle", 0), ("streaming", STREAMING)):
+    conditions = [("idle", 0, 0), ("streaming", STREAMING, 0)]
+    if wanted.pages:
+        conditions = [("idle", 0, 0), ("pages", 0, wanted.pages)]
+    for label, streams, pages in conditions:
         began = datetime.now(UTC)
-        with streaming(folder, streams):
+        with streaming(folder, streams), listening(daemon, pages):
             sent = deaths(folder, wanted.deaths, wanted.gap)
 
         def all_settled(sent: dict[int, Sent] = sent) -> bool:
@@ -216,6 +230,7 @@ def scheduling_of_the_unit() -> Iterator[None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--deaths", type=int, default=200, help="for each of the two conditions")
+    parser.add_argument("--pages", type=int, default=0, help="open pages, in place of streaming")
     parser.add_argument("--gap", type=float, default=0.05, help="seconds between two deaths")
     parser.add_argument(
         "--rr", action="store_true", help="the daemon at SCHED_RR 10, as its unit has it"

@@ -11,8 +11,10 @@ HOME = "/home/ana"
 ROOTS_RUNTIME_DIR = "/run/user/0"
 TOLD = "/run/kerneld.said"
 
-_PEOPLE = f'u ana {ANA} "Ana" {HOME} /bin/sh\n'
-_HOMES = f"d {HOME} 0700 ana ana -\nd /run/user/{ANA} 0700 ana ana -\n"
+BEN = 20422
+
+_PEOPLE = f'u ana {ANA} "Ana" {HOME} /bin/sh\nu ben {BEN} "Ben" /home/ben /bin/sh\n'
+_HOMES = f"d {HOME} 0700 ana ana -\nd /run/user/{ANA} 0700 ana ana -\nd /home/ben 0700 ben ben -\n"
 # as systemd's own tmpfiles.d/systemd.conf has it
 _JOURNAL = (
     "Z /run/log/journal 2755 root systemd-journal\nZ /run/log/journal/%m ~2750 root systemd-journal\n"
@@ -38,9 +40,8 @@ def for_pid_1(tree: Path) -> None:
     wants = system / "sysinit.target.wants"
     for folder in (wants, user):
         folder.mkdir(parents=True)
-    services = ("kerneld.service", "kerneld-notify.service")
-    for unit in (*services, "kerneld-query.socket", "kerneld-query.service"):
-        _install(UNITS / unit, system)
+    for unit in (*UNITS.glob("*.service"), *UNITS.glob("*.socket")):
+        _install(unit, system)
     _install(UNITS / "user/kerneld.service", user)
     # ReadKMsg: journald would copy the host's log
     (tree / "etc/systemd/journald.conf").write_text("[Journal]\nStorage=volatile\nReadKMsg=no\n")

@@ -90,7 +90,7 @@ def test_every_error_of_a_file_is_told_at_once() -> None:
 @pytest.mark.parametrize("key", sorted(KEYS))
 def test_every_key_says_what_is_allowed(key: str) -> None:
     assert allowed(key).startswith(
-        ("a whole number from ", "a number from ", "true", "one of", "a list")
+        ("a whole number from ", "a number from ", "true", "one of", "a list", "a name")
     )
 
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from incidents import full, segfault
 from sqlite_utils import Database
 from store_rig import NOW, a_case, an_end
 
@@ -18,6 +19,8 @@ from kerneld.errors import (
     KerneldError,
     StoreError,
 )
+from kerneld.model.growth import GrowthLine
+from kerneld.model.incident import CellPart
 from kerneld.store import Store
 from kerneld.store.schema import MIGRATIONS, migrate
 
@@ -108,6 +111,28 @@ def test_another_programs_file_is_left_alone(path: Path, kind: str) -> None:
 
 def add_a_column(db: Database) -> None:
     db.execute("ALTER TABLE ends ADD COLUMN more TEXT")
+
+
+def test_older_rows_get_what_the_page_asks_for(path: Path) -> None:
+    asked = "SELECT hub_name, container_id, place FROM ends ORDER BY id"
+    grown = GrowthLine(file="/h/etl.py", line=12, bytes=5, share=1.0)
+    cell = CellPart(execution_count=1, line=4, sha256="ab" * 32)
+    with Store.open(path) as store:
+        store.save_all(
+            [(end, None) for end in (full(1, growth_lines=(grown,)), full(2, cell=cell), segfault(3))]
+        )
+        rows = store._db.execute(asked).fetchall()
+        store._db.execute("UPDATE ends SET document = 'torn' WHERE id = 3")
+        for name in ("ends_hub", "ends_counted"):
+            store._db.execute(f"DROP INDEX {name}")
+        for name in ("hub_name", "container_id", "place"):
+            store._db.execute(f"ALTER TABLE ends DROP COLUMN {name}")
+        store._db.execute("PRAGMA user_version = 2")
+    with Store.open(path) as store:
+        assert store._db.execute(asked).fetchall() == rows
+    assert rows[:2] == [
+        ("alice", "0123456789abcdef", place) for place in ("/h/etl.py:12", f"{'ab' * 32}:4")
+    ]
 
 
 def test_an_older_schema_is_migrated_after_a_backup(path: Path) -> None:
