@@ -100,7 +100,7 @@ def test_a_live_death_of_it_is_played_and_asserted(cause: C) -> None:
 def test_a_death_of_it_in_a_machine_is_played_and_asserted(cause: C) -> None:
     system = TESTS / "system"
     assert f'"{MANAGED[cause]}": ' in (system / "managed.py").read_text()
-    asserted = (system / "test_managers.py").read_text()
+    asserted = (system / "test_unit_managers.py").read_text()
     assert f'["{MANAGED[cause]}"]' in asserted
     assert re.search(rf"\bCause\.{cause.name}\b", asserted)
 
