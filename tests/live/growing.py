@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass, field
 
 from jupyters import BareKernel, KernelClient
@@ -12,6 +13,8 @@ from kerneld.model.incident import Incident
 from kerneld.model.vocabulary import State
 
 MIB = 1 << 20
+HEARD_WITHIN_S = 0.5
+"""its word that a cell is done may come after the reply; a kill at once would outrun it, and its sample"""
 MODULE = """import numpy as np
 
 def load(blocks):
@@ -114,6 +117,7 @@ def play(world: World, name: str, program: Program) -> int:
             client.begin(program.cells[-1])
         else:
             client.run(program.cells[-1])
+            time.sleep(HEARD_WITHIN_S)
             os.kill(kernel.pid, signal.SIGKILL)
         witness.wait_dead(60)
         client.close()

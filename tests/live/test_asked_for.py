@@ -107,7 +107,7 @@ def test_clean_starts_and_stops_are_no_incidents(report: Report, role: str) -> N
 def test_nothing_else_is_reported(report: Report, role: str) -> None:
     """Workers, helpers, runners, servers and successors: not one incident too many."""
     names = [*(row[0] for row in DEATHS), "oom-cgroup", "self-kill", "twins", "victim-of-a-hog"]
-    names += ["stack-overflow", "thread-stack-overflow"]
+    names += ["stack-overflow", "thread-stack-overflow", "container"]
     expected = {life.pid for name in names for life in report.lives.get(name, [])}
     expected |= {report.of("server-killed")[0].pid}
     if role == "plain":

@@ -96,7 +96,7 @@ def test_an_older_database_counts_what_it_holds(tmp_path: Path) -> None:
         store.save_all([(an_end(1), None), (an_end(2), None), (an_end(3, cause=Cause.RESTART), None)])
         store._db.execute("DROP TABLE tallies")
         store._db.execute("PRAGMA user_version = 1")
-        migrate(store._db, path, MIGRATIONS)
+        migrate(store._db, path, MIGRATIONS[:2])
         assert store.tallies() == {Cause.OOM_HOST: 2}
 
 
