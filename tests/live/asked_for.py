@@ -40,6 +40,15 @@ def culled_and_interrupted(stage: Stage) -> list[Life]:
     ours, terminal = os.openpty()
     culls = [f"--MappingKernelManager.cull_{key}=2" for key in ("idle_timeout", "interval")]
     server = JupyterServer(stage.world.plain, "culling-server", *culls, stdin=terminal)
+    try:
+        return _culled_and_interrupted(stage, server)
+    finally:
+        server.kill()
+        os.close(ours)
+        os.close(terminal)
+
+
+def _culled_and_interrupted(stage: Stage, server: JupyterServer) -> list[Life]:
     server.await_ready()
     session = server.open_notebook("culled.ipynb")
     client = session.connect(stage.listeners)
@@ -53,8 +62,6 @@ def culled_and_interrupted(stage: Stage) -> list[Life]:
     client.begin_and_hear(SLEEP, "asleep")
     client.close()
     server.interrupt_twice()
-    os.close(ours)
-    os.close(terminal)
     return [first, Life(server.pid, died_at=datetime.now(UTC)), ended(session, pid)]
 
 
