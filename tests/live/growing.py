@@ -14,7 +14,7 @@ from kerneld.model.vocabulary import State
 
 MIB = 1 << 20
 HEARD_WITHIN_S = 0.5
-"""its word that a cell is done may come after the reply; a kill at once would outrun it, and its sample"""
+"""the word that a cell is done may follow its reply; a kill at once would outrun that, and a sample"""
 MODULE = """import numpy as np
 
 def load(blocks):
