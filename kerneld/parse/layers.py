@@ -9,7 +9,11 @@ from kerneld.parse.stamps import Stamp
 
 @dataclass(slots=True)
 class Layers:
-    """The wrappings found so far, as an Entry has them; `is_done`: no further one may follow."""
+    """The wrappings found so far, as an Entry has them; `is_done`: no further one may follow.
+
+    Its fields are Entry's once more: a frozen Entry that was replaced for each wrapping took 2.2 times
+    as long (3.3 µs became 7.3 for `[   12.345678] …`).
+    """
 
     shape: str = ""
     stamp: Stamp | None = None

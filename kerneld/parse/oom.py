@@ -188,7 +188,7 @@ class OomReport:
         if member:
             fields = self._told | {"cgroup": self._group, "has_group": True}
         else:
-            fields = self._details(pid, _resident_kb(printed))
+            fields = self._details(pid, printed)
         if self._summary and not member:
             fields |= self._summary.fields(found["comm"])
         announced = self._scored[1]["kind"] if self._scored else None
@@ -199,12 +199,12 @@ class OomReport:
             self._close(pid, fields)
         return [*left, message.event(fields)]
 
-    def _details(self, pid: int, resident_kb: int | None = None) -> dict[str, object]:
+    def _details(self, pid: int, printed: dict[str, object] | None = None) -> dict[str, object]:
         """What the report says of its victim beside the line of the kill."""
         if self._invoker is None and not (self._table.tasks or self._totals or self._task_in):
             return {}
         own = self._table.row_of(pid)
-        page_kb = self.page_kb or _page_kb(own, resident_kb)
+        page_kb = self.page_kb or _page_kb(own, _resident_kb(printed or {}))
         fields: dict[str, object] = {
             "invoker_comm": self._invoker,
             "invoker_pid": self._invoker_pid,

@@ -12,6 +12,8 @@ from wraps import BEHIND_A_DATE, DATED, ESCAPED, KERNEL, TEXT, WORDS
 
 from kerneld.model.facts import LogEvent
 from kerneld.model.vocabulary import Trust
+from kerneld.parse.entry import Entry
+from kerneld.parse.layers import Layers
 from kerneld.parse.prefixes import unwrap
 from kerneld.parse.stamps import ISO, SYSLOG, moment_of, month_of, stamp_of
 
@@ -248,3 +250,7 @@ def test_no_line_raises(line: str) -> None:
     unwrap(line)
     for name in ALL:
         unwrap(wrapped(name, line))
+
+
+def test_an_entry_loses_no_field_on_its_way_through_the_wrappings() -> None:
+    assert {*Layers.__slots__} - {"is_done", "is_copied"} == {*Entry.__slots__} - {"text"}
