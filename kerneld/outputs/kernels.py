@@ -15,6 +15,8 @@ WIDE = 100
 """the width from which the memory of the last minutes is drawn"""
 
 _QUIET_BYTES_PER_S = 1 << 20
+_SOON_S, _ALARM_S = 24 * 3600.0, 60.0
+"""what is a day away is no forecast"""
 _BASE = (
     Column("PID", 7, ">"),
     Column("USER", 6),
@@ -24,14 +26,18 @@ _BASE = (
     Column("MEMORY / LIMIT", 14, ">"),
     Column("GROWTH", 10, ">"),
 )
+_FULL_IN = Column("FULL IN", 6, ">")
 
 
 def kernels_table(living: Sequence[LivingState], view: View) -> str:
     """The table, the hungriest last (nearest to the prompt), and one closing sentence."""
     wide = view.width >= WIDE
-    columns = (*_BASE, *((Column("KERNEL", 8), Column("LAST MINUTES", 12)) if wide else ()))
-    ordered = sorted(living, key=lambda state: state.tree_bytes or state.rss_bytes or 0)
-    lines = table(columns, [_row(state, view)[: len(columns)] for state in ordered], view)
+    filling = any(seconds_to_limit(state) is not None for state in living)
+    columns = [*_BASE, *([_FULL_IN] if filling else [])]
+    columns += [Column("KERNEL", 8), Column("LAST MINUTES", 12)] if wide else []
+    ordered = sorted(living, key=_held)
+    rows = [_row(state, filling=filling)[: len(columns)] for state in ordered]
+    lines = table(columns, rows, view)
     busy = sum(state.state == "busy" for state in living)
     newest = max(state.at for state in living)
     count = len(living)
@@ -39,8 +45,23 @@ def kernels_table(living: Sequence[LivingState], view: View) -> str:
     return "\n".join([*lines, closing]) + "\n"
 
 
-def _row(state: LivingState, view: View) -> list[Cell]:
+def seconds_to_limit(state: LivingState) -> float | None:
+    """Until its memory meets its limit, if it grows on as in the last 10 s; None: it does not."""
+    rate, limit = state.growth_bytes_per_s, state.limit_bytes
+    if rate is None or limit is None or rate < _QUIET_BYTES_PER_S:
+        return None
+    seconds = max(0.0, (limit - _held(state)) / rate)
+    return seconds if seconds <= _SOON_S else None
+
+
+def _held(state: LivingState) -> int:
+    return (state.tree_bytes if state.tree_bytes is not None else state.rss_bytes) or 0
+
+
+def _row(state: LivingState, *, filling: bool) -> list[Cell]:
     held = state.tree_bytes if state.tree_bytes is not None else state.rss_bytes
+    left_s = seconds_to_limit(state)
+    left = "" if left_s is None else duration(left_s)
     return [
         Cell(str(state.key.pid), "head"),
         Cell(state.user_name or str(state.uid)),
@@ -49,6 +70,7 @@ def _row(state: LivingState, view: View) -> list[Cell]:
         Cell(running_cell(state)),
         Cell(of_limit(held, state.limit_bytes), _memory_role(held, state.limit_bytes)),
         Cell(growth_rate(state)),
+        *([Cell(left, "bad" if left_s is not None and left_s < _ALARM_S else "")] if filling else []),
         Cell(state.kernel_name or ""),
         Cell(sparkline(state.samples, 24), "accent"),
     ]

@@ -20,7 +20,7 @@ from kerneld.outputs.causes import CAUSES, cause_page, causes_table
 from kerneld.outputs.chart import HEIGHT, Mark, Picture, chart
 from kerneld.outputs.headline import BARE, PHRASES, what
 from kerneld.outputs.incidents import incidents_table
-from kerneld.outputs.kernels import kernels_table
+from kerneld.outputs.kernels import kernels_table, seconds_to_limit
 from kerneld.outputs.settings import settings_table
 from kerneld.outputs.story import story
 from kerneld.outputs.units import duration, of_limit, when
@@ -249,9 +249,41 @@ def test_any_samples_draw_a_chart_that_fits(
 def test_the_living_are_listed_the_hungriest_last() -> None:
     idle = living(7, state="idle", rss_bytes=90 * MIB, growth_bytes_per_s=0.0, limit_bytes=None)
     told = kernels_table([living(), idle], VIEW).splitlines()
-    assert told[1].split() == ["7", "alice", "churn/train.ipynb", "idle", "90", "MiB"]
-    assert told[2].split()[3:] == ["busy", "[7]", "42", "s", "2.0", "/", "4.0", "GiB", "+80", "MiB/s"]
+    assert told[1].split() == ["7", "alice", "…train.ipynb", "idle", "90", "MiB"]
+    assert told[2].split()[3:] == [
+        "busy",
+        "[7]",
+        "42",
+        "s",
+        "2.0",
+        "/",
+        "4.0",
+        "GiB",
+        "+80",
+        "MiB/s",
+        "26",
+        "s",
+    ]
     assert told[3] == "2 kernels, 1 busy"
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [
+        ({}, 25.6),
+        ({"tree_bytes": 3 * GIB}, 12.8),
+        ({"rss_bytes": 5 * GIB}, 0.0),
+        ({"growth_bytes_per_s": 1000.0}, None),
+        ({"growth_bytes_per_s": -80.0 * MIB}, None),
+        ({"limit_bytes": None}, None),
+        ({"limit_bytes": 1 << 50}, None),
+        ({"growth_bytes_per_s": None}, None),
+    ],
+)
+def test_the_time_to_the_limit_is_told_where_it_is_near(
+    changes: dict[str, object], seconds: float | None
+) -> None:
+    assert seconds_to_limit(living(**changes)) == seconds
 
 
 def test_json_is_the_model() -> None:
