@@ -205,7 +205,7 @@ def _cell(case: Case) -> CellPart | None:
     """The last cell. It has an elapsed time only where it was still running."""
     cell = case.last_cell
     if cell is None:
-        return None
+        return _recalled(case)
     elapsed_s = max(0.0, (case.died_at - cell.at).total_seconds()) if case.busy else None
     return CellPart(
         execution_count=cell.execution_count,
@@ -215,6 +215,20 @@ def _cell(case: Case) -> CellPart | None:
         elapsed_s=elapsed_s,
         line=line_in_cell(case),
         how="iopub",
+    )
+
+
+def _recalled(case: Case) -> CellPart | None:
+    """When it began is not known, nor whether it had ended."""
+    cell = case.recalled_cell
+    if cell is None:
+        return None
+    return CellPart(
+        execution_count=cell.execution_count,
+        source=cell.source,
+        sha256=cell.sha256,
+        line=line_in_cell(case),
+        how="history, probable",
     )
 
 

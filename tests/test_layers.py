@@ -67,8 +67,9 @@ THIRD_PARTY = {
     "pydantic", "psutil", "watchdog", "zmq", "sqlite_utils", "typer", "click", "rich", "jupyter_client",
     "prometheus_client", "starlette", "uvicorn", "jinja2",
 }  # fmt: skip
-# the store needs the standard library's sqlite3 for its exceptions; nobody else opens a database
-SQLITE_ROOMS = {"store", "live"}
+# the store needs the standard library's sqlite3 for its exceptions, the reader, without rights, looks
+# into users' history files in memory; nobody else opens a database
+SQLITE_ROOMS = {"store", "live", "reader"}
 
 PURE = {
     "model", "parse", "privacy", "seen", "rules", "advice", "growth", "track", "correlate", "report",

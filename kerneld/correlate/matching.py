@@ -157,6 +157,7 @@ def said(session: Session) -> dict[str, object]:
         "session": tuple(f for f in session.facts if not isinstance(f, ListenState)),
         "busy": session.busy,
         "last_cell": session.cell,
+        "recalled_cell": None if session.cell else session.recalled,
         "cells": session.finished,
     }
 

@@ -77,6 +77,8 @@ class Case(Record):
     """a request was being served at death; None: iopub was not heard"""
     last_cell: CellStarted | None = None
     """the one that runs; of several (subshells) the latest; else the last that ran"""
+    recalled_cell: CellStarted | None = None
+    """what IPython's history told last, where no cell was heard; nothing is judged by it"""
     cells: tuple[FinishedCell, ...] = ()
     """those that ended while it lived, the latest 16, oldest first"""
     file_removed: FileRemoved | None = None

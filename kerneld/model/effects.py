@@ -120,6 +120,14 @@ class ReadLog:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadHistory:
+    """reader: what this kernel ran before it was listened to, by IPython's own history file."""
+
+    handle: int
+    process: Process
+
+
+@dataclass(frozen=True, slots=True)
 class ProbePorts:
     """discover: say when this process listens on these ports; give up when it is gone."""
 
@@ -188,6 +196,7 @@ Effect = (
     | ReadJournal
     | ReadServerLog
     | ReadLog
+    | ReadHistory
     | ProbePorts
     | Listen
     | FindListener

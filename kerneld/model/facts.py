@@ -291,7 +291,11 @@ class KernelStatus(Record):
 
 
 class CellStarted(Record):
-    """iopub execute_input. source is withheld by `privacy` before anything is stored."""
+    """iopub execute_input. source is withheld by `privacy` before anything is stored.
+
+    recalled: it is the last one in IPython's own history instead, which was read at that time: it
+    runs, or has ended.
+    """
 
     type: Literal["cell-started"] = "cell-started"
     at: Timestamp
@@ -301,6 +305,7 @@ class CellStarted(Record):
     source: CellSource | None = None
     sha256: CodeDigest | None = None
     code: CodeFacts = CodeFacts()
+    recalled: bool = False
 
 
 class CellFailed(Record):

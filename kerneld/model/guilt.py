@@ -44,7 +44,7 @@ def _place(case: Case, line: GrowthLine) -> str:
 
 def is_in_last_cell(case: Case, execution_count: int | None) -> bool:
     """The reader puts an execution count only to a frame whose file is that cell's."""
-    last = case.last_cell
+    last = case.last_cell or case.recalled_cell
     return last is not None and execution_count is not None and execution_count == last.execution_count
 
 

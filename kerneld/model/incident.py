@@ -97,7 +97,7 @@ class MemoryPart(Record):
 
 
 class CellPart(Record):
-    """source is withheld by `privacy` as the policy says. how: iopub, history."""
+    """source is withheld by `privacy` as the policy says. how: iopub; `history, probable`."""
 
     execution_count: int | None = None
     source: CellSource | None = None

@@ -24,7 +24,8 @@ class Session:
 
     serving: the requests whose busy was heard and whose idle was not: a kernel with subshells
     serves several at once. running: the cells of those requests, in order of their starts.
-    last_cell: the latest that started. heard: iopub said anything in this life.
+    last_cell: the latest that started; recalled: the last before the listening began, by IPython's
+    history. heard: iopub said anything in this life.
     """
 
     facts: tuple[SessionFact, ...] = ()
@@ -32,6 +33,7 @@ class Session:
     running: tuple[CellStarted, ...] = ()
     finished: tuple[FinishedCell, ...] = ()
     last_cell: CellStarted | None = None
+    recalled: CellStarted | None = None
     listening: bool = False
     heard: bool = False
     deaf: bool = False
@@ -49,6 +51,8 @@ class Session:
                 deaf = self.deaf and fact.parent_type != EXECUTE
                 before = replace(self, serving=frozenset(), running=()) if self.deaf else self
                 return replace(before._served(fact), facts=facts, heard=True, deaf=deaf)
+            case CellStarted(recalled=True):
+                return self if self.last_cell else replace(self, recalled=fact)
             case CellStarted():
                 running = (*self.running, fact)[-KEPT_RUNNING:]
                 facts = (*map(_without_source, facts[:-1]), fact)

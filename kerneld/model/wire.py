@@ -85,6 +85,19 @@ class LogOrder(Record):
     answered: bool
 
 
+class HistoryOrder(Record):
+    """Which cell does the IPython history behind the descriptor that comes with this order tell last?
+
+    started_at: the kernel's own start; utc_offset_s: of this machine's zone then. The answer is a
+    CellStarted that says `recalled`, or nothing.
+    """
+
+    type: Literal["history"] = "history"
+    handle: Handle
+    started_at: Timestamp
+    utc_offset_s: int
+
+
 class Ping(Record):
     type: Literal["ping"] = "ping"
     number: int
@@ -99,6 +112,7 @@ class Order(Record):
         | LibraryOrder
         | JournalOrder
         | LogOrder
+        | HistoryOrder
         | Ping,
         Field(discriminator="type"),
     ]

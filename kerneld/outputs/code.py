@@ -25,6 +25,8 @@ def cell_lines(incident: Incident, view: View) -> list[str]:
         return []
     number = "" if cell.execution_count is None else f" [{cell.execution_count}]"
     elapsed = f", {duration(cell.elapsed_s)} into it" if cell.elapsed_s is not None else ", had ended"
+    if cell.how != "iopub":
+        elapsed = ", probably: the last in IPython's history when the recorder began"
     head = f"{view.paint(f'Cell{number}', 'head')}{elapsed}"
     if not cell.source:
         return [head, *_withheld(incident, view)]

@@ -3,9 +3,11 @@
 import hashlib
 import ipaddress
 import json
+import re
 
 from kerneld.model.process import Connection
 
+_Z85_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 MAX_BYTES = 64 * 1024
 _MAX_TEXT = 4096
 _PORT_NAMES = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
@@ -24,6 +26,18 @@ def parse_connection(data: bytes, *, boot_id: str) -> tuple[Connection, bytes] |
         return _connection(_load(data), boot_id)
     except _Refused as refusal:
         return str(refusal)
+
+
+def curve_server_key(data: bytes) -> bytes | None:
+    """The public key (Z85) of a kernel that speaks CURVE; None: it has none that could be one.
+
+    https://rfc.zeromq.org/spec/32/
+    """
+    try:
+        told = _load(data).get("curve_publickey")
+    except _Refused:
+        return None
+    return told.encode() if isinstance(told, str) and _Z85_KEY.fullmatch(told) else None
 
 
 def _load(data: bytes) -> dict[str, object]:

@@ -211,15 +211,28 @@ def _execute_input(content: dict[str, object], envelope: _Envelope) -> SessionFa
     if not isinstance(source, str):
         raise ValueError("no code")
     count = content.get("execution_count")
+    language = envelope.publisher.language
+    cell = _cell(envelope.handle, count, source, at=envelope.at, language=language)
+    return cell.model_copy(update={"parent": envelope.parent_id})
+
+
+def recalled_cell(handle: int, count: int, source: str, *, at: datetime) -> CellStarted:
+    """A cell that IPython's history tells of; at: when that was read."""
+    cell = _cell(handle, count, source, at=at, language="python")
+    return cell.model_copy(update={"recalled": True})
+
+
+def _cell(
+    handle: int, count: object, source: str, *, at: datetime, language: str | None
+) -> CellStarted:
     raw = source.encode("utf-8", "surrogatepass")
     return CellStarted(
-        at=envelope.at,
-        handle=envelope.handle,
-        parent=envelope.parent_id,
+        at=at,
+        handle=handle,
         execution_count=count if type(count) is int and 0 <= count < _MAX_COUNT else None,
         source=_clean(source, MAX_SOURCE_BYTES),
         sha256=hashlib.sha256(raw).hexdigest(),
-        code=code_facts(source, language=envelope.publisher.language),
+        code=code_facts(source, language=language),
     )
 
 

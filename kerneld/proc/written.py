@@ -22,13 +22,22 @@ def read_written_files(key: ProcessKey, *, proc_root: str = "/proc") -> tuple[Wr
     try:
         numbers = sorted(map(int, os.listdir(f"{folder}/fd")), reverse=True)
         for number in numbers[:MOST_FDS]:
-            path = os.readlink(f"{folder}/fd/{number}")
-            if path.startswith("/") and not path.startswith(_NO_FILES):
-                inode = _written_inode(f"{folder}/fdinfo/{number}")
-                found += [WrittenFile(path, inode)] if inode is not None else []
+            file = _written_file(folder, number)
+            found += [file] if file is not None else []
     except OSError:
         return ()
     return tuple(found[:MOST_FILES]) if is_still(proc_root, key) else ()
+
+
+def _written_file(folder: str, number: int) -> WrittenFile | None:
+    try:
+        path = os.readlink(f"{folder}/fd/{number}")
+        if not path.startswith("/") or path.startswith(_NO_FILES):
+            return None
+        inode = _written_inode(f"{folder}/fdinfo/{number}")
+    except FileNotFoundError:
+        return None  # closed since: a program at work opens and closes all the time
+    return None if inode is None else WrittenFile(path, inode)
 
 
 def _written_inode(path: str) -> int | None:

@@ -16,6 +16,7 @@ from kerneld.model.wire import (
     WORKING_ON,
     FactsLost,
     FileParsed,
+    HistoryOrder,
     JournalOrder,
     LibraryOrder,
     ListenOrder,
@@ -28,18 +29,14 @@ from kerneld.model.wire import (
     StackOrder,
     StackParsed,
 )
-from kerneld.parse.connection import parse_connection
-from kerneld.parse.iopub import (
-    Publisher,
-    Refusal,
-    parse_iopub,
-    topics_of,
-)
+from kerneld.parse.connection import curve_server_key, parse_connection
+from kerneld.parse.iopub import Publisher, Refusal, parse_iopub, recalled_cell, topics_of
 from kerneld.parse.stacks import MAX_TEXT_BYTES, NoStacks, parse_stacks
 from kerneld.reader.backlog import BYTES_A_TOKEN, Backlog, Heard
 from kerneld.reader.cells import Cells, make_room
 from kerneld.reader.ears import Ear, Ears
 from kerneld.reader.files import endpoint_of, publisher_of, read_file
+from kerneld.reader.history import last_cell
 from kerneld.reader.journal import Journal, read_log
 from kerneld.reader.libraries import read_library
 from kerneld.reader.outbox import Outbox, receive
@@ -66,6 +63,7 @@ class _File:
     connection: Connection
     key: bytes
     folder: str
+    server_key: bytes | None = None
     ear: Ear | None = None
     publisher: Publisher | None = None
     heard: bool | None = None
@@ -153,6 +151,8 @@ class Desk:
                 self._outbox.put(self._journal.read(number, fds[0]))
             case LogOrder() as asked if fds:
                 self._outbox.put(read_log(asked, fds[0]))
+            case HistoryOrder() if fds:
+                self._recall(order.order, fds[0])
             case ReleaseOrder(handle=handle):
                 self._forget(handle)
 
@@ -171,7 +171,7 @@ class Desk:
         known = self._files.get(handle)
         if known is None or known.connection != connection:
             self._forget(handle)
-            self._files[handle] = _File(connection, key, folder)
+            self._files[handle] = _File(connection, key, folder, curve_server_key(data))
         return FileParsed(handle=handle, connection=connection)
 
     def _stacks(self, handle: int, number: int, fd: int) -> StackParsed:
@@ -184,16 +184,23 @@ class Desk:
         cpu_s = time.thread_time() - began_s
         return StackParsed(number=number, threads=told.threads, frames=told.frames, cpu_s=cpu_s)
 
+    def _recall(self, order: HistoryOrder, fd: int) -> None:
+        file, found = self._files.get(order.handle), last_cell(order, fd)
+        if file is not None and found is not None:
+            told = recalled_cell(order.handle, *found, at=datetime.now(UTC))
+            file.cells.hear(told)
+            self._outbox.put(told)
+
     def _listen(self, handle: int, implementation: str) -> None:
         file = self._files.get(handle)
         if file is None:
             return self._say_listening(handle, "its connection file could not be read")
         try:
             file.publisher = publisher_of(handle, file.connection, file.key, implementation)
-            endpoint = endpoint_of(file.connection, folder=file.folder)
+            endpoint = endpoint_of(file.connection, folder=file.folder, server_key=file.server_key)
         except SourceUnavailable as refusal:
             return self._say_listening(handle, refusal.reason)
-        ear = Ear(handle, endpoint, topics_of(implementation))
+        ear = Ear(handle, endpoint, topics_of(implementation), file.server_key)
         if file.ear != ear:
             file.ear, file.heard = ear, None
             if self._deaf_since is None:

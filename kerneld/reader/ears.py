@@ -40,6 +40,8 @@ class Ear:
     handle: int
     endpoint: str
     topics: tuple[bytes, ...]
+    server_key: bytes | None = None
+    """of a kernel that speaks CURVE: its public one; any client is let in that knows it"""
 
 
 class Ears:
@@ -110,6 +112,11 @@ class Ears:
         sub.set(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
         sub.set(zmq.RECONNECT_IVL, RECONNECT_MS)
         sub.set(zmq.IPV6, 1)
+        if ear.server_key is not None:
+            public_key, secret_key = zmq.curve_keypair()
+            sub.set(zmq.CURVE_PUBLICKEY, public_key)
+            sub.set(zmq.CURVE_SECRETKEY, secret_key)
+            sub.set(zmq.CURVE_SERVERKEY, ear.server_key)
         for topic in ear.topics:
             sub.set(zmq.SUBSCRIBE, topic)
         monitor = sub.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)

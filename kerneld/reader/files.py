@@ -3,6 +3,8 @@
 import os
 import stat
 
+import zmq
+
 from kerneld.errors import SourceUnavailable
 from kerneld.model.process import Connection
 from kerneld.parse.connection import MAX_BYTES
@@ -30,13 +32,15 @@ def publisher_of(handle: int, connection: Connection, key: bytes, implementation
     return Publisher(handle, key, scheme, language)
 
 
-def endpoint_of(connection: Connection, *, folder: str) -> str:
+def endpoint_of(connection: Connection, *, folder: str, server_key: bytes | None) -> str:
     """Where ZeroMQ hears this kernel's iopub.
 
     Raises SourceUnavailable with the reason where kerneld can't or won't listen.
     """
-    if connection.encrypted:
-        raise SourceUnavailable("its messages are encrypted (CURVE), which kerneld does not listen to")
+    if connection.encrypted and server_key is None:
+        raise SourceUnavailable("its messages are encrypted (CURVE), and its file has no public key")
+    if connection.encrypted and not zmq.has("curve"):
+        raise SourceUnavailable("its messages are encrypted, and ZeroMQ was built without CURVE here")
     if connection.transport == "ipc":
         return f"ipc://{_socket_path(connection, folder)}"
     host = f"[{connection.ip}]" if ":" in connection.ip else connection.ip

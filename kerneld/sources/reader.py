@@ -10,12 +10,13 @@ import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from kerneld.model.effects import (
     Effect,
     Listen,
     ReadConnection,
+    ReadHistory,
     ReadJournal,
     ReadLibrary,
     ReadLog,
@@ -23,10 +24,11 @@ from kerneld.model.effects import (
     ReleaseFile,
 )
 from kerneld.model.facts import ConnectionRead, ListenState, SourceLost, SourceState
-from kerneld.model.process import Connection
+from kerneld.model.process import Connection, Process
 from kerneld.model.wire import (
     FactsLost,
     FileParsed,
+    HistoryOrder,
     JournalParsed,
     LibraryParsed,
     ListenOrder,
@@ -40,6 +42,7 @@ from kerneld.model.wire import (
     StackParsed,
     Told,
 )
+from kerneld.proc.history import open_history
 from kerneld.sources.reader_child import Child, ReaderFailed
 from kerneld.sources.source import Mailbox, Outlet
 
@@ -52,7 +55,16 @@ MAX_RSS_BYTES = 200 * 1024 * 1024
 _STOP_WITHIN_S = 1.0
 _DATAGRAMS_A_TURN = 64
 MAX_STRIKES = 2
-_OWN = ReadConnection | Listen | ReleaseFile | ReadStack | ReadLibrary | ReadJournal | ReadLog
+_OWN = (
+    ReadConnection
+    | Listen
+    | ReleaseFile
+    | ReadStack
+    | ReadLibrary
+    | ReadJournal
+    | ReadLog
+    | ReadHistory
+)
 
 
 @dataclass(slots=True)
@@ -199,6 +211,8 @@ class ReaderSource:
             ):
                 child.send(text, fd)
                 os.close(fd)
+            case ReadHistory(handle=handle, process=process):
+                _send_history(child, handle, process)
             case ReleaseFile(handle=handle):
                 file = self._files.pop(handle, None)
                 if file is not None:
@@ -264,3 +278,14 @@ class ReaderSource:
         if unchanged and file.implementation is not None:
             child.send(ListenOrder(handle=parsed.handle, implementation=file.implementation))
         outlet.emit(ConnectionRead(datetime.now(UTC), parsed.handle, parsed.connection, parsed.problem))
+
+
+def _send_history(child: Child, handle: int, process: Process) -> None:
+    fd = open_history(process)
+    if fd is None:
+        return
+    started_at = process.started_at
+    offset = started_at.astimezone().utcoffset() or timedelta()
+    order = HistoryOrder(handle=handle, started_at=started_at, utc_offset_s=int(offset.total_seconds()))
+    child.send(order, fd)
+    os.close(fd)

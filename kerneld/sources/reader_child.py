@@ -12,6 +12,7 @@ from kerneld.errors import SourceUnavailable
 from kerneld.model.wire import (
     MAX_DATAGRAM_BYTES,
     WORKING_ON,
+    HistoryOrder,
     JournalOrder,
     LibraryOrder,
     ListenOrder,
@@ -25,7 +26,15 @@ from kerneld.model.wire import (
 from kerneld.proc.memory import Resident
 
 Orders = (
-    ReadOrder | ListenOrder | ReleaseOrder | StackOrder | LibraryOrder | JournalOrder | LogOrder | Ping
+    ReadOrder
+    | ListenOrder
+    | ReleaseOrder
+    | StackOrder
+    | LibraryOrder
+    | JournalOrder
+    | LogOrder
+    | HistoryOrder
+    | Ping
 )
 _ENVIRON = {"MALLOC_ARENA_MAX": "2", "LC_ALL": "C.UTF-8"}
 

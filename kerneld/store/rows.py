@@ -138,7 +138,7 @@ def _sources(case: Case) -> Case | None:
     if case.last_cell is None or case.last_cell.source is None:
         return None
     cell = case.last_cell.model_copy(update={"source": None})
-    return case.model_copy(update={"session": (), "last_cell": cell})
+    return case.model_copy(update={"session": (), "last_cell": cell, "recalled_cell": None})
 
 
 _TRIMS: tuple[tuple[str, Callable[[Case], Case | None]], ...] = (

@@ -2,15 +2,18 @@
 
 import re
 import uuid
+from datetime import timedelta
 
 from kerneld.model.death import Death
-from kerneld.model.effects import Effect, SampleMemory, WatchStacks
+from kerneld.model.effects import Effect, Listen, ReadHistory, SampleMemory, WatchStacks
 from kerneld.model.facts import ProcessEnded, ProcessSeen, ServerSeen
 from kerneld.model.living import TrackedLife
 from kerneld.model.process import Connection, Kernel, Process, Server
 from kerneld.model.vocabulary import Scope, ServerKind
 from kerneld.track.roles import ConnectionFile, Life
 
+LATE = timedelta(seconds=1)
+"""within it a kernel has begun no cell, or it is heard"""
 _FILE_UUID = re.compile(
     r"/kernel-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.json$"
 )
@@ -100,3 +103,12 @@ def watching(life: Life) -> list[Effect]:
     """A kernel's memory is sampled, and its growth charged to its lines."""
     seen = life.seen
     return [SampleMemory(seen.process), WatchStacks(seen.process, seen.handle, seen.language)]
+
+
+def listening(life: Life, file: ConnectionFile) -> list[Effect]:
+    """Of one that has lived for a while already, what it runs now was said before."""
+    seen = life.seen
+    effects: list[Effect] = [Listen(file.handle, seen.implementation)]
+    if seen.implementation == "ipykernel" and life.watched_since - seen.process.started_at > LATE:
+        effects.append(ReadHistory(file.handle, seen.process))
+    return effects

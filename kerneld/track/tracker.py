@@ -10,7 +10,6 @@ from kerneld.model.effects import (
     Effect,
     FindListener,
     ForgetMemory,
-    Listen,
     ProbePorts,
     ReadConnection,
     ReleaseFile,
@@ -39,7 +38,7 @@ from kerneld.model.living import TrackedLife
 from kerneld.model.process import Kernel, ProcessKey
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope
-from kerneld.track.identity import kernel_death, kernel_of, tracked_life, watching
+from kerneld.track.identity import kernel_death, kernel_of, listening, tracked_life, watching
 from kerneld.track.moves import Moves, fds_of
 from kerneld.track.roles import ConnectionFile, Life, Role, is_wrapper, wrappers_of
 from kerneld.track.servers import Servers
@@ -290,7 +289,7 @@ class Tracker:
             file.session = file.session.heard_of(deaf)
         elif not file.listening:
             file.listening = True
-            moves.effects.append(Listen(file.handle, life.seen.implementation))
+            moves.effects += listening(life, file)
 
     def sweep(self, now: datetime) -> list[Effect]:
         """Let go of files that nobody has named for a while; a restart comes within seconds."""

@@ -1,5 +1,6 @@
-"""No kernel grows by a recorder that stands still, whichever of its processes does."""
+"""A recorder that stands still makes no kernel grow; one that comes late asks IPython's history."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -18,11 +19,13 @@ from report import NEEDED
 from rig import Daemon, World, children, wait_for
 
 from kerneld.live import read_living
+from kerneld.model.incident import Incident
 
 pytestmark = NEEDED
 MAKES = {"ipykernel": "ipykernel_launcher", "xeus": "xpython_launcher"}
 MOST_KIB = 5 * 1024
 BRIEF_S, LONG_S = 0.8, 60.0
+LONG_CELL = "import time\ntime.sleep(600)"
 LOUD = """
 import sys
 for _ in range(20):
@@ -44,7 +47,8 @@ class LoudKernel:
         path = str(folder / f"kernel-{make}.json")
         self._manager = KernelManager(kernel_name=make, kernel_spec_manager=specs, connection_file=path)
         quiet = subprocess.DEVNULL
-        self._manager.start_kernel(stdout=quiet, stderr=quiet)
+        env = {**os.environ, "IPYTHONDIR": str(folder)}  # no other kernel's session is in its history
+        self._manager.start_kernel(stdout=quiet, stderr=quiet, env=env)
         self._client = self._manager.client()
         self._client.start_channels(iopub=False, hb=False)
         self._client.kernel_info(reply=True, timeout=60)
@@ -61,6 +65,9 @@ class LoudKernel:
             self._client.execute(LOUD, store_history=False, reply=True, timeout=60)
         return rss_kib(self.pid) - before_kib
 
+    def begin(self, code: str) -> None:
+        self._client.execute(code)
+
     def end(self) -> None:
         self._client.stop_channels()
         self._manager.shutdown_kernel(now=True)
@@ -75,6 +82,9 @@ class Stand:
     """A daemon that hears one loud kernel of each make, each past what it grows by itself."""
 
     def __init__(self, world: World, cleanup: ExitStack) -> None:
+        self.late = LoudKernel(world.root.home / "late", "ipykernel")
+        cleanup.callback(self.late.end)
+        self.late.begin(LONG_CELL)
         self.daemon = Daemon(world.root)
         self.daemon.start()
         cleanup.callback(self.daemon.stop)
@@ -94,7 +104,7 @@ class Stand:
             self.shout(0.001)
             living = read_living(self.daemon.db.with_name(f"{self.daemon.db.name}.live")).states
             fresh = (s for s in living if s.at > since and s.state in ("idle", "busy"))
-            return {state.key.pid for state in fresh} == {k.pid for k in self.kernels.values()}
+            return {state.key.pid for state in fresh} >= {k.pid for k in self.kernels.values()}
 
         wait_for(all_heard, 30, "the kernels are heard")
 
@@ -150,3 +160,18 @@ def test_no_kernel_grows_beside_what_stands_still(stand: Stand, who: str, for_s:
         for pid in pids:
             send(pid, signal.SIGCONT)
     assert {make: kib for make, kib in grown_kib.items() if kib > MOST_KIB} == {}
+
+
+def test_a_cell_that_ran_before_the_recorder_did_is_told_by_ipythons_history(stand: Stand) -> None:
+    """The service's policy keeps no source; its digest says which cell it is."""
+    pid = stand.late.pid
+    os.kill(pid, signal.SIGKILL)
+
+    def ends() -> list[Incident]:
+        return [end for end in stand.daemon.ends() if end.process.pid == pid]
+
+    wait_for(lambda: bool(ends()), 10, "its end is told")
+    cell = ends()[0].cell
+    assert cell is not None
+    assert (cell.execution_count, cell.how, cell.started_at) == (1, "history, probable", None)
+    assert cell.sha256 == hashlib.sha256(LONG_CELL.encode()).hexdigest()

@@ -111,14 +111,14 @@ class Rig:
 class Notebook:
     """A real kernel and a client, as a notebook has them."""
 
-    def __init__(self, folder: Path, spec: str, transport: str = "tcp") -> None:
+    def __init__(self, folder: Path, spec: str, **settings: str) -> None:
         self.path = str(folder / "kernel-test.json")
         specs = KernelSpecManager(kernel_dirs=[str(folder / "specs")], ensure_native_kernel=True)
         self.manager = KernelManager(
             kernel_name=spec,
             kernel_spec_manager=specs,
             connection_file=self.path,
-            transport=transport,
+            **settings,
         )
         self.manager.start_kernel(cwd=str(folder), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         self.client: BlockingKernelClient = self.manager.client()
@@ -147,19 +147,28 @@ class Notebook:
 
 
 @contextmanager
-def notebook(folder: Path, spec: str = "python3", transport: str = "tcp") -> Iterator[Notebook]:
-    made = Notebook(folder, spec, transport)
+def notebook(folder: Path, spec: str = "python3", **settings: str) -> Iterator[Notebook]:
+    made = Notebook(folder, spec, **settings)
     try:
         yield made
     finally:
         made.end()
 
 
-def add_spec(folder: Path, name: str, module: str) -> None:
+def add_spec(folder: Path, name: str, module: str, *, encryption: str | None = None) -> None:
     spec = folder / "specs" / name
     spec.mkdir(parents=True)
     argv = [sys.executable, "-m", module, "-f", "{connection_file}"]
-    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": name, "language": ""}))
+    (spec / "kernel.json").write_text(
+        json.dumps(
+            {
+                "argv": argv,
+                "display_name": name,
+                "language": "",
+                "metadata": {"supported_encryption": encryption} if encryption else {},
+            }
+        )
+    )
 
 
 def status_of(pid: int) -> dict[str, str]:

@@ -93,6 +93,7 @@ def a_case() -> Case:
             CellFailed(at=AT, handle=1, name=MARKER["name"], value=MARKER["value"]),
         ),
         last_cell=cell,
+        recalled_cell=cell,
         cells=(a_finished_cell(),),
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+from jupyter_client.manager import KernelManager
 from jupyter_client.session import Session
 from reader_rig import (
     HANDLE,
@@ -199,7 +200,7 @@ def test_an_endless_multipart_and_a_huge_frame_do_not_end_the_reader(rig: Rig, t
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"curve_publickey": "x" * 40}, "encrypted"),
+        ({"curve_publickey": "x" * 39}, "encrypted"),
         ({"key": ""}, "no key"),
         ({"signature_scheme": "none"}, "scheme"),
         ({"transport": "ipc", "ip": "/run/dbus/system_bus_socket"}, "beside"),
@@ -213,6 +214,25 @@ def test_what_is_not_listened_to_says_why(
     state = rig.listen(fake_file(tmp_path, **changes), "ipykernel")
     assert not state.listening
     assert word in state.reason
+
+
+@pytest.mark.skipif(
+    "transport_encryption" not in KernelManager.class_trait_names(),
+    reason="this jupyter_client has no CURVE",
+)
+def test_a_kernel_that_encrypts_is_heard_over_a_restart(rig: Rig, tmp_path: Path) -> None:
+    """With the public key in its file, which is the user's alone, and a key of the reader's own."""
+    add_spec(tmp_path, "curve", "ipykernel_launcher", encryption="curve")
+    with notebook(tmp_path, "curve", transport_encryption="required") as book:
+        assert "curve_publickey" in Path(book.path).read_text()
+        rig.follow(book, "ipykernel")
+        book.run("secret = 1")
+        rig.wait_for(is_cell("secret = 1"))
+        book.manager.restart_kernel()
+        book.await_answer()
+        rig.hear_anything(book)
+        book.run("again = 2")
+        rig.wait_for(is_cell("again = 2"))
 
 
 def test_an_ipc_kernel_is_heard_by_its_own_user_only(rig: Rig, tmp_path: Path) -> None:
