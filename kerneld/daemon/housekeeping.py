@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 60.0
 PRUNE_S = 3600.0
-RESTATED_S = 10.0
-"""a kernel at rest is told anew so often: its state, samples and row cost 0.1 ms"""
+RESTATED_S, MOVED_SHARE, RESTATED_A_ROUND = 10.0, 0.02, 64
+"""A state, its samples and its row cost 0.1 ms, in which a death waits. So one is told anew where its
+word or its cell is another, and of the others so many a round: whose memory moved, or is old news."""
 
 
 class Sources(Protocol):
@@ -46,6 +47,7 @@ class _Stated:
 
     at: datetime
     rss_bytes: int | None
+    cell_at: datetime | None
     row: LivingRow
 
 
@@ -63,6 +65,7 @@ class Housekeeping:
         self._started_at = datetime.now(UTC)
         self._heartbeat_at = self._prune_at = 0.0
         self._last: dict[ProcessKey, _Stated] = {}
+        self._room = RESTATED_A_ROUND
         self._opened = store.opened
         self._told = ""
 
@@ -70,7 +73,8 @@ class Housekeeping:
         """One round. A store that can't be written now is tried again at the next."""
         now = datetime.now(UTC)
         owner.turns.measure()
-        living = owner.tracker.kernels()
+        living = sorted(owner.tracker.kernels(), key=self._told_at)
+        self._room = RESTATED_A_ROUND
         self._last = {k.process.key: self._stated(k, session, now) for k, session in living}
         try:
             self._stay_in_place(owner)
@@ -126,18 +130,28 @@ class Housekeeping:
             verdict_delays=owner.delays.told(),
         )
 
+    def _told_at(self, living: tuple[Kernel, Session]) -> datetime:
+        """Who waits longest comes first; the new are told in any case."""
+        last = self._last.get(living[0].process.key)
+        return last.at if last else self._started_at
+
     def _stated(self, kernel: Kernel, session: Session, now: datetime) -> _Stated:
-        """How a kernel does; as it was said last, while it rests and holds what it held."""
+        """How a kernel does; as it was said last, while it does the same and holds what it held."""
         last = self._last.get(kernel.process.key)
-        if last is None or session.busy or (now - last.at).total_seconds() >= RESTATED_S:
+        if last is None or last.row.state != _word_for(kernel, session):
             return self._stated_anew(kernel, session, now)
-        rests = last.row.state == _word_for(kernel, session)
-        unchanged = last.rss_bytes == self._memory.rss_bytes(kernel.process.key)
-        return last if rests and unchanged else self._stated_anew(kernel, session, now)
+        if last.cell_at != _cell_at(session):
+            return self._stated_anew(kernel, session, now)
+        held, before = self._memory.rss_bytes(kernel.process.key) or 0, last.rss_bytes or 0
+        is_old = (now - last.at).total_seconds() >= RESTATED_S
+        if self._room and (is_old or abs(held - before) > before * MOVED_SHARE):
+            self._room -= 1
+            return self._stated_anew(kernel, session, now)
+        return last
 
     def _stated_anew(self, kernel: Kernel, session: Session, now: datetime) -> _Stated:
         state = self._state(kernel, session, now)
-        return _Stated(now, state.rss_bytes, row_of(state))
+        return _Stated(now, state.rss_bytes, _cell_at(session), row_of(state))
 
     def _state(self, kernel: Kernel, session: Session, now: datetime) -> LivingState:
         process = kernel.process
@@ -164,6 +178,11 @@ class Housekeeping:
             cell_started_at=cell.at if cell else None,
             samples=memory.samples if memory else (),
         )
+
+
+def _cell_at(session: Session) -> datetime | None:
+    """When the running cell began."""
+    return session.last_cell.at if session.busy and session.last_cell else None
 
 
 def _word_for(kernel: Kernel, session: Session) -> str:

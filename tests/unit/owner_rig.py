@@ -10,7 +10,7 @@ from store_rig import HOST, NOW, a_process
 
 from kerneld.daemon.owner import Owner, Rooms
 from kerneld.model.effects import Effect
-from kerneld.model.facts import ExitReading, ProcessEnded, ProcessSeen, ServerSeen
+from kerneld.model.facts import ExitReading, ProcessEnded, ProcessSeen, ServerSeen, SourceState
 from kerneld.model.incident import Incident
 from kerneld.model.process import Process
 from kerneld.model.vocabulary import CodePolicy, ExitHow, ServerKind
@@ -29,6 +29,18 @@ class Desk:
     store: Store
     effects: list[Effect] = field(default_factory=list)
     told: list[Incident] = field(default_factory=list)
+
+
+class Healthy:
+    """Sources of which there is nothing to tell."""
+
+    lag_s = 0.0
+
+    def __init__(self) -> None:
+        self.losses: dict[str, int] = {}
+
+    def health(self) -> list[SourceState]:
+        return []
 
 
 @contextmanager

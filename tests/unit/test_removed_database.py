@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 from crowd import UID, crowd
 from dying import until
-from owner_rig import desk, ended, kernel_seen
+from owner_rig import Healthy, desk, ended, kernel_seen
 from store_rig import an_end
 
 from kerneld.config import Retention
 from kerneld.daemon.housekeeping import Housekeeping
 from kerneld.errors import AlreadyRunning, StoreError
 from kerneld.live import LiveWriter, read_living
-from kerneld.model.facts import SourceState
 from kerneld.model.vocabulary import Mode, State
 from kerneld.sources.memory import MemorySource
 from kerneld.store import Store
@@ -112,16 +111,6 @@ def test_a_second_daemon_is_still_refused(store: Store, path: Path) -> None:
         Store.open(path)
 
 
-class _Healthy:
-    lag_s = 0.0
-
-    def __init__(self) -> None:
-        self.losses: dict[str, int] = {}
-
-    def health(self) -> list[SourceState]:
-        return []
-
-
 def test_open_cases_and_who_is_watched_go_into_the_new_one(path: Path) -> None:
     live_path = path.with_name("k.db.live")
     with desk(path) as at, LiveWriter(live_path) as live:
@@ -129,7 +118,7 @@ def test_open_cases_and_who_is_watched_go_into_the_new_one(path: Path) -> None:
         keeping = Housekeeping(at.store, memory, Retention(), live=live, mode=Mode.USER)
         at.owner.feed([kernel_seen(ALIVE), kernel_seen(DEAD), ended(DEAD)])
         remove(path)
-        keeping.do(at.owner, _Healthy())
+        keeping.do(at.owner, Healthy())
         with Store.read(path) as reader:
             assert [(e.process.pid, e.state) for e in reader.ends()] == [(DEAD, State.PROVISIONAL)]
             assert [life.process.pid for life in reader.tracked()] == [ALIVE]
