@@ -1,6 +1,5 @@
 """What the living execute from, kept compressed, and read anew when more or less code is mapped."""
 
-import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from kerneld.proc.maps import read_executable_maps, read_mapped_status
 from kerneld.proc.written import read_written_files
 
 FIRST_LOOK_S, BUSY_LOOK_S, REST_LOOK_S = 0.05, 2.0, 10.0
-"""a cell imports as it begins: pauses of 0.05 s, 0.2, 0.8, and then of 2 s. A look takes 9 µs, and
+"""a cell imports as it begins: pauses of 0.05 s, 0.1, 0.2, … and then of 2 s. A look takes 9 µs, and
 2 ms more where the code of 300 libraries changed, most of it Linux's"""
 TOGETHER_S = 1.0
 """Looks are taken together, seldom ones at whole seconds: each for itself, 200 busy kernels woke the
@@ -94,8 +93,8 @@ class Executed:
         known.looked_s = now_s
         pause_s = known.pause_s if known.busy else REST_LOOK_S
         grid_s = TOGETHER_S if pause_s >= BUSY_LOOK_S else FIRST_LOOK_S
-        known.due_s = grid_s * math.ceil((now_s + pause_s) / grid_s)
-        known.pause_s = min(4 * known.pause_s, BUSY_LOOK_S)
+        known.due_s = grid_s * round((now_s + pause_s) / grid_s)
+        known.pause_s = min(2 * known.pause_s, BUSY_LOOK_S)
 
     def _read(self, known: _Process, kib: int) -> None:
         try:
