@@ -20,6 +20,7 @@ from rig import Daemon, World, children, wait_for
 
 from kerneld.live import read_living
 from kerneld.model.incident import Incident
+from kerneld.track.identity import LATE
 
 pytestmark = NEEDED
 MAKES = {"ipykernel": "ipykernel_launcher", "xeus": "xpython_launcher"}
@@ -85,6 +86,7 @@ class Stand:
         self.late = LoudKernel(world.root.home / "late", "ipykernel")
         cleanup.callback(self.late.end)
         self.late.begin(LONG_CELL)
+        time.sleep(LATE.total_seconds())
         self.daemon = Daemon(world.root)
         self.daemon.start()
         cleanup.callback(self.daemon.stop)
