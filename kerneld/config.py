@@ -4,7 +4,6 @@ import difflib
 import os
 import stat
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from kerneld.errors import ConfigError, StoreError
+from kerneld.errors import ConfigError
 from kerneld.model.notices import NotifyRule, RuleName, explain, shown
 from kerneld.model.vocabulary import CodePolicy, Mode
 
 __all__ = [
-    "Config", "Mode", "Paths", "Retention", "Setting",
-    "allowed", "default_mode", "effective", "load", "load_given", "parse", "paths", "toml",
+    "Config", "Mode", "Retention", "Setting",
+    "allowed", "default_mode", "effective", "load", "load_given", "parse", "toml",
 ]  # fmt: skip
 
 MAX_SHOWN = 60
@@ -112,86 +111,9 @@ class Config(_Section):
 # ---------------------------------------------------------------- where things are
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """live: the database of the living; runtime_dir: its folder, in memory where there is one.
-
-    outbox: what waits to be told outside.
-    """
-
-    config: Path
-    database: Path
-    live: Path
-    runtime_dir: Path
-    outbox: Path
-
-
-QUERY_SOCKET = Path("/run/kerneld-query.sock")
-"""where the service answers users; not in its runtime folder, which goes when it stops"""
-
-
 def default_mode(*, watches_everybody: bool) -> Mode:
     """System for root and for a service user that may read everybody's files; else user."""
     return Mode.SYSTEM if watches_everybody else Mode.USER
-
-
-def paths(
-    mode: Mode,
-    environ: Mapping[str, str],
-    home: Path,
-    *,
-    database: Path | None = None,
-    host: str | None = None,
-) -> Paths:
-    """The service's places or the user's (XDG); a database elsewhere has its live.db beside it.
-
-    host: this machine's name, where the user's home is shared with others: each has its own folder.
-    """
-    if mode is Mode.SYSTEM:
-        usual = Paths(
-            config=Path("/etc/kerneld/config.toml"),
-            database=Path("/var/lib/kerneld/kerneld.db"),
-            live=Path("/run/kerneld/live.db"),
-            runtime_dir=Path("/run/kerneld"),
-            outbox=Path("/var/lib/kerneld-notify/outbox.db"),
-        )
-    else:
-        usual = _user_paths(environ, home, host)
-    if database is None or database == usual.database:
-        return usual
-    if not database.name:
-        raise StoreError("--db names a folder; give the path of a database's file")
-    return Paths(
-        config=usual.config,
-        database=database,
-        live=database.with_name(f"{database.name}.live"),
-        runtime_dir=database.parent,
-        outbox=database.with_name(f"{database.name}.outbox"),
-    )
-
-
-def _user_paths(environ: Mapping[str, str], home: Path, host: str | None) -> Paths:
-    settings = _xdg(environ, "XDG_CONFIG_HOME") or home / ".config"
-    state = (_xdg(environ, "XDG_STATE_HOME") or home / ".local" / "state") / "kerneld"
-    state = state / host if host else state
-    runtime = _xdg(environ, "XDG_RUNTIME_DIR")
-    folder = runtime / "kerneld" if runtime else state
-    return Paths(
-        config=settings / "kerneld" / "config.toml",
-        database=state / "kerneld.db",
-        live=folder / "live.db",
-        runtime_dir=folder,
-        outbox=state / "outbox.db",
-    )
-
-
-def _xdg(environ: Mapping[str, str], name: str) -> Path | None:
-    """The XDG specification: a path that is not absolute is to be ignored."""
-    text = environ.get(name, "")
-    return Path(text) if text.startswith("/") else None
-
-
-# ---------------------------------------------------------------- reading
 
 
 def load(path: Path | None) -> Config:

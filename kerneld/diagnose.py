@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from kerneld.model.case import Case
 from kerneld.model.evidence import disagreement, exit_of, headroom, is_blind
-from kerneld.model.facts import Blind
-from kerneld.model.verdict import Alternative, Evidence, Judgement, Verdict
+from kerneld.model.verdict import Alternative, Blind, Evidence, Judgement, Verdict
 from kerneld.model.vocabulary import Category, Cause, Confidence, ExitHow, Scope
 from kerneld.rules import RULES, Rule, unknown
 

@@ -6,7 +6,6 @@ from kerneld.model.bystanders import bystanders
 from kerneld.model.case import Case
 from kerneld.model.crash import blind_to_place, fault_part
 from kerneld.model.evidence import best_peak, exit_of, tightest_limit
-from kerneld.model.facts import Blind
 from kerneld.model.guilt import crash_sentence, growth_of, guilty_sentence, last_stack, line_in_cell
 from kerneld.model.incident import (
     CellPart,
@@ -22,7 +21,7 @@ from kerneld.model.incident import (
     UserPart,
 )
 from kerneld.model.story import timeline
-from kerneld.model.verdict import Judgement
+from kerneld.model.verdict import Blind, Judgement
 from kerneld.model.vocabulary import Category, Cause, PeakHow, Scope, State
 
 

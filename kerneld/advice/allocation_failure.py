@@ -1,8 +1,9 @@
 """Memory was refused at a limit of the process's own: where that limit comes from."""
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import gib, reached_rlimit
+from kerneld.model.evidence import reached_rlimit
 from kerneld.model.incident import Advice
+from kerneld.model.sizes import gib
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause
 

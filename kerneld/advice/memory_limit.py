@@ -1,8 +1,9 @@
 """Memory ran out and this process was the large one: what really lowers a peak, with the numbers."""
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import best_peak, gib, growth_span_s, tightest_limit
+from kerneld.model.evidence import best_peak, growth_span_s, tightest_limit
 from kerneld.model.incident import Advice
+from kerneld.model.sizes import gib
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 

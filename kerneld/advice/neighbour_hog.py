@@ -5,8 +5,8 @@ Others' names stay out of the text: the owner of this kernel may not be meant to
 
 from kerneld.model.bystanders import bystanders
 from kerneld.model.case import Case
-from kerneld.model.evidence import gib
 from kerneld.model.incident import Advice
+from kerneld.model.sizes import gib
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence
 

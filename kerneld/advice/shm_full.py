@@ -1,8 +1,8 @@
 """/dev/shm was full: what fills it, and how it grows."""
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import gib
 from kerneld.model.incident import Advice
+from kerneld.model.sizes import gib
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from kerneld.cli.options import AsJson, Database
 
 if TYPE_CHECKING:
-    from kerneld.config import Paths
     from kerneld.doctor import Check, Report
     from kerneld.outputs.view import Role, View
+    from kerneld.places import Paths
 
 _LABEL = 18
 _COMMANDS = ("sudo ", "export ", "pipx ", "kerneld ", "/")

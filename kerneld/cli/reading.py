@@ -15,8 +15,9 @@ from kerneld.store.files import is_there
 
 if TYPE_CHECKING:
     from kerneld.cli.told import Place, Told
-    from kerneld.config import Config, Paths
+    from kerneld.config import Config
     from kerneld.live import Living
+    from kerneld.places import Paths
     from kerneld.query.client import Service
 
 R = TypeVar("R", bound=Record)
@@ -24,7 +25,7 @@ R = TypeVar("R", bound=Record)
 
 def mode_of_reader() -> Mode:
     """Root and who may read the service's database read it; anybody else has one of the own."""
-    from kerneld.config import paths
+    from kerneld.places import paths
 
     system = paths(Mode.SYSTEM, os.environ, Path("/")).database
     return Mode.SYSTEM if os.geteuid() == 0 or os.access(system, os.R_OK) else Mode.USER
@@ -53,7 +54,7 @@ def existing_database(database: Path | None) -> Path:
 
 def _way_out() -> str:
     """Beside a service that records everybody's kernels a second recorder would not start."""
-    from kerneld.config import paths
+    from kerneld.places import paths
 
     if mode_of_reader() is Mode.USER and paths(Mode.SYSTEM, os.environ, Path("/")).live.exists():
         return (
@@ -65,7 +66,7 @@ def _way_out() -> str:
 
 def service_of(database: Path | None) -> "Service | None":
     """What answers a plain user for the machine's database; None where that can be read itself."""
-    from kerneld.config import QUERY_SOCKET
+    from kerneld.places import QUERY_SOCKET
 
     if database is not None or mode_of_reader() is not Mode.USER or not QUERY_SOCKET.exists():
         return None

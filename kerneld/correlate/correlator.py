@@ -26,7 +26,7 @@ from kerneld.correlate.matching import (
     with_exit,
 )
 from kerneld.correlate.recent import Recent
-from kerneld.model.case import Case, Host
+from kerneld.model.case import Case
 from kerneld.model.death import Death, Successor
 from kerneld.model.facts import (
     CellFailed,
@@ -51,6 +51,7 @@ from kerneld.model.facts import (
     Succession,
     ThreadCrashed,
 )
+from kerneld.model.host import Host
 from kerneld.model.process import ProcessKey
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope

@@ -4,10 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
 
-from kerneld.model.case import Case, Host
+from kerneld.model.case import Case
 from kerneld.model.death import Death, Successor
 from kerneld.model.facts import (
-    Blind,
     ExitLearned,
     ListenState,
     LogRecord,
@@ -18,7 +17,9 @@ from kerneld.model.facts import (
     SignalSent,
     ThreadCrashed,
 )
+from kerneld.model.host import Host
 from kerneld.model.session import Session
+from kerneld.model.verdict import Blind
 from kerneld.model.vocabulary import ExitHow, Scope
 
 CLOCK_SLACK = timedelta(seconds=1)

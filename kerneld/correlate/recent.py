@@ -8,7 +8,6 @@ from typing import TypeVar
 from kerneld.correlate.matching import CLOCK_SLACK, is_of_thread, named_pid
 from kerneld.model.case import Case
 from kerneld.model.facts import (
-    Blind,
     ExitLearned,
     LogRecord,
     LookedAround,
@@ -21,6 +20,7 @@ from kerneld.model.facts import (
     ThreadCrashed,
 )
 from kerneld.model.process import ProcessKey
+from kerneld.model.verdict import Blind
 
 V = TypeVar("V")
 KEPT_LOG_RECORDS = 512

@@ -22,10 +22,11 @@ from kerneld.daemon.roll import Roll
 from kerneld.daemon.turns import Turns
 from kerneld.diagnose import diagnose, is_final
 from kerneld.errors import StoreError
-from kerneld.model.case import Case, Host
+from kerneld.model.case import Case
 from kerneld.model.death import Death
 from kerneld.model.effects import Effect, ForgetMemory, PlaceFault
 from kerneld.model.facts import Fact, KernelStatus, ProcessEnded
+from kerneld.model.host import Host
 from kerneld.model.incident import Incident
 from kerneld.model.verdict import Judgement
 from kerneld.model.vocabulary import CodePolicy, Scope, State

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kerneld import config as configuration
-from kerneld.config import Config, Mode, Paths
+from kerneld.config import Config, Mode
 from kerneld.daemon.absence import deaths_unseen
 from kerneld.daemon.accounts import Accounts
 from kerneld.daemon.collector import Collector
@@ -23,11 +23,11 @@ from kerneld.discover.source import DiscoverySource
 from kerneld.errors import AlreadyRunning, KerneldError
 from kerneld.live import LiveWriter, read_living
 from kerneld.model.base import make_ready
-from kerneld.model.case import Host
+from kerneld.model.host import Host
 from kerneld.model.incident import Incident
 from kerneld.outputs.safe import safe_text
 from kerneld.outputs.text import one_line
-from kerneld.places import on_network, places_of
+from kerneld.places import Paths, on_network, paths, places_of
 from kerneld.proc.capabilities import watches_everybody
 from kerneld.proc.process import host as this_host
 from kerneld.sources.census import CensusSource
@@ -189,7 +189,7 @@ def _tell(incident: Incident) -> None:
 
 def _refuse_beside_system() -> None:
     """Two recorders would tell everything twice. One that was killed leaves its files behind."""
-    live = configuration.paths(Mode.SYSTEM, {}, Path("/root")).live
+    live = paths(Mode.SYSTEM, {}, Path("/root")).live
     written = [file.stat().st_mtime for file in (live, Path(f"{live}-wal")) if file.exists()]
     if written and time.time() - max(written) < SYSTEM_FRESH_S:
         raise AlreadyRunning(

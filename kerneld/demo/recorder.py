@@ -5,12 +5,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from kerneld.config import paths
 from kerneld.demo.leash import die_with_parent
 from kerneld.errors import KerneldError
 from kerneld.live import read_living
 from kerneld.model.incident import Incident
 from kerneld.model.vocabulary import Mode, State
+from kerneld.places import paths
 from kerneld.store import Store
 
 READY = "kerneld ready"

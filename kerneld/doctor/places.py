@@ -6,9 +6,9 @@ import pwd
 import stat
 from pathlib import Path
 
-from kerneld.config import Paths
 from kerneld.doctor.check import Check
 from kerneld.parse.procfs import filesystem_type
+from kerneld.places import Paths
 from kerneld.proc.files import is_slow
 
 LITTLE_SPACE_BYTES = 64 << 20

@@ -5,7 +5,6 @@ from pydantic import Field
 from kerneld.model.base import SCHEMA, Record, Timestamp
 from kerneld.model.cells import FinishedCell
 from kerneld.model.facts import (
-    Blind,
     CellStarted,
     CgroupDelta,
     ExitReading,
@@ -19,15 +18,11 @@ from kerneld.model.facts import (
     Succession,
     Surroundings,
 )
+from kerneld.model.host import Host
 from kerneld.model.place import FaultPlace
 from kerneld.model.process import Kernel, Process, Server
+from kerneld.model.verdict import Blind
 from kerneld.model.vocabulary import Scope
-
-
-class Host(Record):
-    name: str
-    boot_id: str
-    linux_release: str
 
 
 class Case(Record):

@@ -1,18 +1,15 @@
 """A cell that ended: how long it ran, and what the process held before, at most and after."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from kerneld.model.base import CodeDigest, CodeLine, ErrorName, Record, Timestamp
-from kerneld.model.facts import CellFailed, CellStarted
 from kerneld.model.vocabulary import Shortage
 
 MOVED_BYTES = 4 << 20
 """less is noise"""
 KEPT_CELLS = 16
 """of one kernel: 20 KiB"""
-MAX_CODE_CHARS = 100
 
 
 class FinishedCell(Record):
@@ -54,25 +51,3 @@ class Held:
     before_bytes: int
     peak_bytes: int
     after_bytes: int
-
-
-def finished(cell: CellStarted, ended_at: Timestamp, failure: CellFailed | None) -> FinishedCell:
-    """The cell without its text; its memory is filled in later."""
-    return FinishedCell(
-        execution_count=cell.execution_count,
-        code=_first_words(cell.source or ""),
-        sha256=cell.sha256,
-        started_at=cell.at,
-        duration_s=round(max(0.0, (ended_at - cell.at).total_seconds()), 6),
-        failed=failure is not None,
-        error=failure.name if failure else None,
-        shortage=failure.shortage if failure else None,
-    )
-
-
-def _first_words(source: str) -> str | None:
-    """The first line that is no comment, no magic of IPython and no import."""
-    lines: Sequence[str] = [line for line in source[:4096].splitlines() if line.strip()]
-    dull = ("#", "%", "import ", "from ")
-    said = [line for line in lines if not line.startswith(dull)] or lines
-    return said[0].strip()[:MAX_CODE_CHARS] if said else None

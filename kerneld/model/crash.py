@@ -10,9 +10,9 @@ from kerneld.model.evidence import (
     place_of,
     trace_of,
 )
-from kerneld.model.facts import Blind
 from kerneld.model.incident import FaultPart
 from kerneld.model.place import TRACE_KINDS
+from kerneld.model.verdict import Blind
 
 
 def fault_part(case: Case) -> FaultPart | None:

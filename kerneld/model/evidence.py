@@ -19,12 +19,11 @@ from kerneld.model.facts import (
 )
 from kerneld.model.place import CrashTrace, FaultPlace
 from kerneld.model.process import Limit
+from kerneld.model.sizes import NEAR_LIMIT_SHARE, gib
 from kerneld.model.vocabulary import ExitHow, LimitKind, PeakHow, ServerKind
 
 UNSEEN_S = 1.0
 """a cgroup's usage is read once a second, and a kernel fills GiBs in one"""
-NEAR_LIMIT_SHARE = 0.9
-"""usage of a limit from which memory can't be ruled out: the rule for OOM counters uses the same"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -468,12 +467,3 @@ GROWTH_OVER_S = 10.0
 def growth_span_s(samples: tuple[tuple[float, int], ...]) -> float:
     """Over how many seconds the growth before the death was measured: it may have lived for less."""
     return min(GROWTH_OVER_S, samples[0][0]) if samples else GROWTH_OVER_S
-
-
-def gib(size_bytes: int) -> str:
-    """A size for people: 3.2 GiB, 410 MiB, 12 KiB."""
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size_bytes >= factor:
-            value = size_bytes / factor
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-    return f"{size_bytes} B"

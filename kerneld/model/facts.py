@@ -376,13 +376,6 @@ class ServerEnd(Record):
     """the case of that end"""
 
 
-class Blind(Record):
-    """What could not be looked at, and why."""
-
-    source: str
-    reason: str
-
-
 # ---------------------------------------------------------------- facts that move the living
 
 

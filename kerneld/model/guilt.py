@@ -1,8 +1,9 @@
 """A case's account of growth into what may be said of it: which line, in which cell, how surely."""
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import gib, trace_of
+from kerneld.model.evidence import trace_of
 from kerneld.model.growth import GrowthAccount, GrowthLine, StackPart
+from kerneld.model.sizes import gib
 
 GOOD_DUMPS = 3
 GOOD_SHARE = 0.5

@@ -3,11 +3,10 @@
 from pydantic import Field
 
 from kerneld.model.base import SCHEMA, CellSource, CodeDigest, CodeLine, Record, Timestamp
-from kerneld.model.case import Host
 from kerneld.model.cells import FinishedCell
-from kerneld.model.facts import Blind
 from kerneld.model.growth import GrowthLine, StackPart
-from kerneld.model.verdict import Alternative, Evidence, Killer
+from kerneld.model.host import Host
+from kerneld.model.verdict import Alternative, Blind, Evidence, Killer
 from kerneld.model.vocabulary import (
     Category,
     Cause,

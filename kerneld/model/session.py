@@ -1,8 +1,10 @@
 """What a kernel said on iopub, as far as a death needs it: its last words, its last cell, its state."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kerneld.model.cells import KEPT_CELLS, FinishedCell, finished
+from kerneld.model.base import Timestamp
+from kerneld.model.cells import KEPT_CELLS, FinishedCell
 from kerneld.model.facts import (
     CellFailed,
     CellStarted,
@@ -16,6 +18,7 @@ KEPT_FACTS = 40
 KEPT_RUNNING = 8
 """subshells run side by side; each cell's source may be 64 KiB"""
 EXECUTE = "execute_request"
+MAX_CODE_CHARS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +101,25 @@ def _without_source(fact: SessionFact) -> SessionFact:
     if not isinstance(fact, CellStarted) or fact.source is None:
         return fact
     return fact.model_copy(update={"source": None})
+
+
+def finished(cell: CellStarted, ended_at: Timestamp, failure: CellFailed | None) -> FinishedCell:
+    """The cell without its text; its memory is filled in later."""
+    return FinishedCell(
+        execution_count=cell.execution_count,
+        code=_first_words(cell.source or ""),
+        sha256=cell.sha256,
+        started_at=cell.at,
+        duration_s=round(max(0.0, (ended_at - cell.at).total_seconds()), 6),
+        failed=failure is not None,
+        error=failure.name if failure else None,
+        shortage=failure.shortage if failure else None,
+    )
+
+
+def _first_words(source: str) -> str | None:
+    """The first line that is no comment, no magic of IPython and no import."""
+    lines: Sequence[str] = [line for line in source[:4096].splitlines() if line.strip()]
+    dull = ("#", "%", "import ", "from ")
+    said = [line for line in lines if not line.startswith(dull)] or lines
+    return said[0].strip()[:MAX_CODE_CHARS] if said else None

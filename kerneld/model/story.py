@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from kerneld.model.case import Case
 from kerneld.model.cells import MOVED_BYTES, FinishedCell
-from kerneld.model.evidence import gib
 from kerneld.model.exceptions import public_name
 from kerneld.model.facts import (
     CellFailed,
@@ -14,6 +13,7 @@ from kerneld.model.facts import (
     ShutdownAnnounced,
 )
 from kerneld.model.incident import TimelineEntry
+from kerneld.model.sizes import gib
 from kerneld.model.vocabulary import Shortage
 from kerneld.model.wording import (
     act_quote,

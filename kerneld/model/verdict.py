@@ -1,7 +1,6 @@
 """Verdict: what a rule concludes from a case, with what speaks for it and against it."""
 
 from kerneld.model.base import Record, Timestamp
-from kerneld.model.facts import Blind
 from kerneld.model.vocabulary import Cause, Confidence
 
 
@@ -25,6 +24,13 @@ class Killer(Record):
     user: str | None = None
     unit: str | None = None
     how: str
+
+
+class Blind(Record):
+    """What could not be looked at, and why."""
+
+    source: str
+    reason: str
 
 
 class Alternative(Record):

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kerneld.config import Config, Mode, load, load_given, paths
+from kerneld.config import Config, Mode, load, load_given
 from kerneld.errors import ConfigError, KerneldError, StoreError
 from kerneld.model.incident import Incident
 from kerneld.model.notices import NotifyRule
 from kerneld.notify.courier import Courier
 from kerneld.notify.delivery import deliver
 from kerneld.outputs.safe import safe_text
-from kerneld.places import places_of
+from kerneld.places import paths, places_of
 from kerneld.seen import Reader, seen_by
 from kerneld.store.outbox import Outbox
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kerneld.model.evidence import gib
+from kerneld.model.sizes import gib
 from kerneld.outputs.safe import cells, pad
 from kerneld.outputs.units import duration
 from kerneld.outputs.view import Role, View

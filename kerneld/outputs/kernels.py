@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from kerneld.model.evidence import NEAR_LIMIT_SHARE
 from kerneld.model.living import LivingState
+from kerneld.model.sizes import NEAR_LIMIT_SHARE
 from kerneld.outputs.chart import sparkline
 from kerneld.outputs.headline import tail
 from kerneld.outputs.table import Cell, Column, table

@@ -3,7 +3,7 @@
 import signal
 from datetime import datetime, timedelta
 
-from kerneld.model.evidence import gib
+from kerneld.model.sizes import gib
 from kerneld.outputs.view import View
 
 

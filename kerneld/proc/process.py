@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from kerneld.model.case import Host
+from kerneld.model.host import Host
 from kerneld.model.process import CgroupLocation, Limit, Process, ProcessKey, Rlimits
 from kerneld.parse.cgroups import container_of, parse_membership, unit_of
 from kerneld.parse.procfs import (

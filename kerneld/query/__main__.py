@@ -7,8 +7,9 @@ import socket
 import sys
 from pathlib import Path
 
-from kerneld.config import Mode, paths
 from kerneld.model.base import make_ready
+from kerneld.model.vocabulary import Mode
+from kerneld.places import paths
 from kerneld.query.server import Server
 
 FIRST_PASSED_FD = 3

@@ -6,7 +6,6 @@ in https://github.com/torvalds/linux/blob/v6.12/mm/memcontrol.c; `oom_memcg=` is
 
 from kerneld.model.case import Case
 from kerneld.model.evidence import (
-    gib,
     is_cgroup_oom,
     limit_of,
     may_have_been_killed,
@@ -15,6 +14,7 @@ from kerneld.model.evidence import (
     same_comm,
 )
 from kerneld.model.facts import LogEvent
+from kerneld.model.sizes import gib
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Trust
 from kerneld.model.wording import exit_quote, log_quote, story, subject

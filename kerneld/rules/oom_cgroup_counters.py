@@ -7,7 +7,8 @@ killed by *any* OOM killer, so `oom` of a limit over it must have risen too. Cou
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import OomCounters, exit_of, gib, is_blind, oom_counters, oom_line
+from kerneld.model.evidence import OomCounters, exit_of, is_blind, oom_counters, oom_line
+from kerneld.model.sizes import gib
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence
 from kerneld.model.wording import exit_quote, story, subject

@@ -9,15 +9,9 @@ import signal
 from collections.abc import Iterable
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import (
-    act_upon,
-    announced_shutdown,
-    deadly_signal,
-    exit_of,
-    gib,
-    oom_line,
-)
+from kerneld.model.evidence import act_upon, announced_shutdown, deadly_signal, exit_of, oom_line
 from kerneld.model.facts import ManagerAct, SignalSent
+from kerneld.model.sizes import gib
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, ExitHow
 from kerneld.model.wording import act_quote, exit_quote, killer_of, sender_quote, story, subject

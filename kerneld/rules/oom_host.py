@@ -6,13 +6,13 @@ constraint says whose memory ran out: the host's (NONE), a cpuset's or a memory 
 
 from kerneld.model.case import Case
 from kerneld.model.evidence import (
-    gib,
     is_cgroup_oom,
     may_have_been_killed,
     oom_line,
     oom_rss_bytes,
     same_comm,
 )
+from kerneld.model.sizes import gib
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Trust
 from kerneld.model.wording import exit_quote, log_quote, story, subject

@@ -7,22 +7,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlite_utils import Database
 
 from kerneld.errors import NothingFound, StoreError, UsageError
 from kerneld.model.base import from_us, to_us
-from kerneld.model.case import Case
 from kerneld.model.incident import Incident
-from kerneld.model.living import TrackedLife
 from kerneld.model.vocabulary import Category, Cause
-from kerneld.store import rows
 from kerneld.store.connection import telling
 from kerneld.store.overview import Overview, overview
 from kerneld.store.prune import used_bytes
 from kerneld.store.query import DOCUMENT, Query, page_statement, prefix_pattern, statement
 from kerneld.store.unread import Unread
+
+if TYPE_CHECKING:  # what only lists incidents needs no case: its classes cost 25 ms
+    from kerneld.model.case import Case
+    from kerneld.model.living import TrackedLife
 
 PAGE = 200
 MOST_USERS = 100
@@ -123,17 +124,19 @@ class Reading:
     def has(self, uuid: str) -> bool:
         return bool(self._rows("SELECT 1 FROM ends WHERE uuid = ?", [uuid]))
 
-    def case(self, uuid: str) -> Case | None:
+    def case(self, uuid: str) -> "Case | None":
         """The evidence of an end; None where it was not kept, or no longer is."""
+        from kerneld.store.evidence import unpack
+
         sql = "SELECT CAST(document AS BLOB) FROM evidence WHERE uuid = ?"
         for row in self._rows(sql, [uuid]):
             try:
-                return rows.unpack(row[0])
+                return unpack(row[0])
             except (ValueError, zlib.error):
                 self.unread.note(f"the evidence of {uuid}")
         return None
 
-    def provisional(self) -> list[tuple[Incident, Case | None]]:
+    def provisional(self) -> "list[tuple[Incident, Case | None]]":
         """Ends whose last word is not said, the oldest first."""
         sql = f"SELECT {DOCUMENT}, id FROM ends WHERE state = 'provisional' ORDER BY died_at"
         ends = self._incidents(self._rows(f"{sql} LIMIT 10000"))
@@ -164,7 +167,9 @@ class Reading:
         own = [row for row in found if row[0] is not None]
         return list(self._incidents(own)), found[-1][2] if found else cursor
 
-    def tracked(self) -> list[TrackedLife]:
+    def tracked(self) -> "list[TrackedLife]":
+        from kerneld.model.living import TrackedLife
+
         found: list[TrackedLife] = []
         sql = "SELECT CAST(document AS BLOB), pid FROM tracked ORDER BY rowid"
         for document, pid in self._rows(sql):

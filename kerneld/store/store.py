@@ -9,26 +9,29 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from sqlite_utils import Database
 
 from kerneld.errors import KerneldError, StoreError
 from kerneld.model.base import to_us
-from kerneld.model.case import Case
 from kerneld.model.incident import Incident
-from kerneld.model.living import TrackedLife
-from kerneld.model.process import ProcessKey
 from kerneld.model.vocabulary import State
 from kerneld.store import connection, files, opening, prune, rows
 from kerneld.store.connection import telling, transaction
 from kerneld.store.reading import Reading
 from kerneld.store.unread import Unread
 
+if TYPE_CHECKING:  # what only lists incidents needs no case: its classes cost 25 ms
+    from kerneld.model.case import Case
+    from kerneld.model.living import TrackedLife
+    from kerneld.model.process import ProcessKey
+
 log = logging.getLogger(__name__)
+EVIDENCE_BYTES = 262_144
 T = TypeVar("T")
 
-Save = tuple[Incident, Case | None]
+Save = tuple[Incident, "Case | None"]
 
 
 class Store(Reading):
@@ -42,7 +45,7 @@ class Store(Reading):
         lock: int | None = None,
         copy: tempfile.TemporaryDirectory[str] | None = None,
         journal: opening.Journal = "WAL",
-        evidence_bytes: int = rows.EVIDENCE_BYTES,
+        evidence_bytes: int = EVIDENCE_BYTES,
     ) -> None:
         self._db = db
         self._lock = lock
@@ -64,7 +67,7 @@ class Store(Reading):
         path: Path,
         *,
         journal: opening.Journal = "WAL",
-        evidence_bytes: int = rows.EVIDENCE_BYTES,
+        evidence_bytes: int = EVIDENCE_BYTES,
     ) -> Self:
         """For the daemon: made where it is missing, migrated, and held against a second daemon.
 
@@ -76,7 +79,7 @@ class Store(Reading):
         return cls(db, path, lock=lock, journal=journal, evidence_bytes=evidence_bytes)
 
     @classmethod
-    def attach(cls, path: Path, *, evidence_bytes: int = rows.EVIDENCE_BYTES) -> Self:
+    def attach(cls, path: Path, *, evidence_bytes: int = EVIDENCE_BYTES) -> Self:
         """For a command that writes beside the daemon (`prune`, `rejudge`): made and migrated never."""
         opening.must_exist(path)
         with telling(path):
@@ -165,10 +168,12 @@ class Store(Reading):
             packed.append((told, evidence))
         return self._write(lambda: self._insert(packed)) if packed else []
 
-    def _pack(self, incident: Incident, case: Case) -> tuple[bytes | None, str | None]:
+    def _pack(self, incident: Incident, case: "Case") -> tuple[bytes | None, str | None]:
         if not rows.keeps_evidence(incident):
             return None, None
-        return rows.pack(case, self._evidence_bytes)
+        from kerneld.store.evidence import pack
+
+        return pack(case, self._evidence_bytes)
 
     def _insert(self, items: Sequence[tuple[Incident, bytes | None]]) -> list[Incident]:
         run = self._db.conn.execute
@@ -207,7 +212,7 @@ class Store(Reading):
         self._db.conn.executemany("INSERT OR REPLACE INTO evidence VALUES (?, ?, ?)", kept)
         self._db.conn.executemany("DELETE FROM evidence WHERE uuid = ?", gone)
 
-    def track(self, lives: Sequence[TrackedLife]) -> None:
+    def track(self, lives: "Sequence[TrackedLife]") -> None:
         """Remember who is watched, so that a later daemon knows whom a killed one watched."""
         try:
             values = [_row_of(life) for life in lives]
@@ -216,7 +221,7 @@ class Store(Reading):
         sql = "INSERT OR REPLACE INTO tracked VALUES (?, ?, ?, ?, ?, ?)"
         self._write(lambda: self._db.conn.executemany(sql, values))
 
-    def untrack(self, keys: Sequence[ProcessKey]) -> None:
+    def untrack(self, keys: "Sequence[ProcessKey]") -> None:
         """Forget these processes, in whatever role."""
         sql = (
             "DELETE FROM tracked WHERE boot_id = ? AND pid = ? AND start_ticks = ? AND pidfd_inode = ?"
@@ -283,10 +288,10 @@ class Store(Reading):
         self._db.conn.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
-def _row_of(life: TrackedLife) -> tuple[object, ...]:
+def _row_of(life: "TrackedLife") -> tuple[object, ...]:
     return (*_key(life.process.key), life.scope.value, life.model_dump_json())
 
 
-def _key(key: ProcessKey) -> tuple[str, int, int, int]:
+def _key(key: "ProcessKey") -> tuple[str, int, int, int]:
     """As SQLite can hold it unique: it takes every null for another one."""
     return (key.boot_id, key.pid, key.start_ticks, key.pidfd_inode or 0)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kerneld.model.evidence import gib
+from kerneld.model.sizes import gib
 from kerneld.model.vocabulary import Category
 from kerneld.outputs.chart import LIMIT_SHOWN_SHARE, Picture, Samples
 from kerneld.outputs.units import duration

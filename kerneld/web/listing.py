@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kerneld.model.base import from_us
-from kerneld.model.evidence import NEAR_LIMIT_SHARE
 from kerneld.model.incident import Incident
 from kerneld.model.living import LivingState
+from kerneld.model.sizes import NEAR_LIMIT_SHARE
 from kerneld.model.vocabulary import Category, Cause, Confidence, State
 from kerneld.outputs.causes import CAUSES
 from kerneld.outputs.headline import tail, what

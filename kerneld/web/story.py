@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from kerneld.model.evidence import gib
 from kerneld.model.growth import Frame, GrowthLine
 from kerneld.model.incident import CellPart, Incident
+from kerneld.model.sizes import gib
 from kerneld.outputs.chart import Picture
 from kerneld.outputs.code import (
     FRAMES,

@@ -3,7 +3,8 @@
 The list is held against a program that only imports the same libraries.
 
 The figure to reach: the whole process takes at most 1.2 times the CPU of a typer program that imports
-what it imports and prints one row. Pairs by turns, medians. `python tests/bench/bench_list.py`
+what it imports, has as many options and prints one row. Pairs by turns, medians.
+`python tests/bench/bench_list.py`
 """
 
 import argparse
@@ -30,7 +31,8 @@ from kerneld.store.query import statement
 
 AT_ONCE = 5000
 FLOOR = """
-import gc, sys
+import gc, logging, sys, tomllib
+from pathlib import Path
 import typer
 import sqlite_utils
 from pydantic import BaseModel
@@ -38,7 +40,12 @@ from pydantic import BaseModel
 app = typer.Typer()
 
 @app.command()
-def incidents() -> None:
+def incidents(
+    a: str | None = None, b: str | None = None, c: str | None = None, d: str | None = None,
+    e: str | None = None, f: str | None = None, g: str | None = None, h: int | None = None,
+    i: int | None = None, j: bool = False, k: bool = False, l: bool = False, m: bool = False,
+    n: bool = False, o: bool = False, p: Path | None = None, q: Path | None = None,
+) -> None:
     sys.stdout.write("1  killed\\n")
 
 gc.freeze()

@@ -3,9 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from kerneld.model.case import Case, Host
+from kerneld.model.case import Case
 from kerneld.model.facts import (
-    Blind,
     CellStarted,
     CgroupDelta,
     CgroupReading,
@@ -23,7 +22,9 @@ from kerneld.model.facts import (
     Succession,
     TaskRow,
 )
+from kerneld.model.host import Host
 from kerneld.model.process import CgroupLocation, Connection, Kernel, Limit, Process, ProcessKey, Server
+from kerneld.model.verdict import Blind
 from kerneld.model.vocabulary import ExitHow, LimitKind, ServerKind, Trust
 
 BOOT = "11111111-2222-3333-4444-555555555555"

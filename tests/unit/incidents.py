@@ -3,10 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kerneld.model.case import Host
 from kerneld.model.cells import FinishedCell
-from kerneld.model.facts import Blind
 from kerneld.model.growth import Frame, GrowthLine, StackPart
+from kerneld.model.host import Host
 from kerneld.model.incident import (
     Advice,
     Bystander,
@@ -25,7 +24,7 @@ from kerneld.model.incident import (
     TimelineEntry,
     UserPart,
 )
-from kerneld.model.verdict import Alternative, Evidence, Killer
+from kerneld.model.verdict import Alternative, Blind, Evidence, Killer
 from kerneld.model.vocabulary import Cause, Confidence, ExitHow, LimitKind, PeakHow, State
 
 MIB, GIB = 1 << 20, 1 << 30

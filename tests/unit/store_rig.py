@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from kerneld.model.case import Case, Host
+from kerneld.model.case import Case
 from kerneld.model.facts import CellStarted, KernelStatus, MemoryAccount
+from kerneld.model.host import Host
 from kerneld.model.incident import (
     CellPart,
     ExitPart,

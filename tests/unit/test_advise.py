@@ -23,9 +23,9 @@ from cases import (
 from kerneld.advise import advise
 from kerneld.diagnose import diagnose
 from kerneld.model.case import Case
-from kerneld.model.facts import Blind, PeakReading
+from kerneld.model.facts import PeakReading
 from kerneld.model.incident import Advice
-from kerneld.model.verdict import Verdict
+from kerneld.model.verdict import Blind, Verdict
 from kerneld.model.vocabulary import PeakHow, Scope
 
 NO_LOG = (Blind(source="kmsg", reason="dmesg_restrict is 1"),)

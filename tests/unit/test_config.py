@@ -15,10 +15,10 @@ from kerneld.config import (
     load,
     load_given,
     parse,
-    paths,
 )
 from kerneld.errors import ConfigError
 from kerneld.model.vocabulary import CodePolicy
+from kerneld.places import paths
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 FILE = Path("/etc/kerneld/config.toml")

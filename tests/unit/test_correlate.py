@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kerneld.correlate import Correlator
-from kerneld.model.case import Case, Host
+from kerneld.model.case import Case
 from kerneld.model.death import Death, Successor
 from kerneld.model.facts import (
     CgroupDelta,
@@ -26,6 +26,7 @@ from kerneld.model.facts import (
     Surroundings,
     ThreadCrashed,
 )
+from kerneld.model.host import Host
 from kerneld.model.living import TrackedLife
 from kerneld.model.process import CgroupLocation, Kernel, Process, ProcessKey, Server
 from kerneld.model.vocabulary import ExitHow, Scope, ServerKind

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from kerneld.model.base import Record, Withheld
-from kerneld.model.case import Case, Host
+from kerneld.model.case import Case
 from kerneld.model.cells import FinishedCell
 from kerneld.model.facts import CellFailed, CellStarted, CodeFacts, KernelStatus
 from kerneld.model.growth import Frame, GrowthLine, StackPart
+from kerneld.model.host import Host
 from kerneld.model.incident import (
     Advice,
     CellPart,

@@ -5,8 +5,9 @@ from cases import counters, death, oom, process, room
 from incidents import full
 
 from kerneld.diagnose import diagnose
-from kerneld.model.case import Case, Host
+from kerneld.model.case import Case
 from kerneld.model.facts import CellStarted
+from kerneld.model.host import Host
 from kerneld.model.vocabulary import CodePolicy
 from kerneld.outputs.redact import redact
 from kerneld.privacy import withhold

@@ -25,9 +25,10 @@ from cases import (
 
 from kerneld.diagnose import diagnose
 from kerneld.model.case import Case
-from kerneld.model.cells import FinishedCell, finished
+from kerneld.model.cells import FinishedCell
 from kerneld.model.facts import CellFailed, CellStarted, LogEvent, PeakReading
 from kerneld.model.incident import Incident
+from kerneld.model.session import finished
 from kerneld.model.vocabulary import (
     Category,
     Cause,

@@ -26,7 +26,7 @@ from kerneld.model.living import TrackedLife
 from kerneld.model.vocabulary import Category, Cause, Scope, State
 from kerneld.store import Query, Store
 from kerneld.store.query import page_statement, statement
-from kerneld.store.rows import EVIDENCE_BYTES
+from kerneld.store.store import EVIDENCE_BYTES
 
 
 @pytest.fixture
