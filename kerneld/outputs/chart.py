@@ -44,13 +44,15 @@ def chart(picture: Picture, view: View) -> list[str]:
     if limit is not None and not limit * LIMIT_SHOWN_SHARE <= high <= limit * 1.25:
         limit = None
     top = max(high, limit or 0) or 1
+    if limit is not None and _row(limit, top) == HEIGHT - 1:
+        top = limit  # Linux may have counted a little more: the label is that of the limit
     labels = _labels(top)
     gutter = max(cells(label) for label in labels)
     columns = max(view.width - gutter - 2, 16)
     levels = _levels(samples, columns, picture.end_bytes)
-    rows = [min(HEIGHT - 1, round(level / top * (HEIGHT - 1))) for level in levels]
+    rows = [_row(level, top) for level in levels]
     canvas = _canvas(rows)
-    limit_row = None if limit is None else min(HEIGHT - 1, round(limit / top * (HEIGHT - 1)))
+    limit_row = None if limit is None else _row(limit, top)
     if limit_row is not None:
         _draw_limit(canvas[limit_row], rows)
     lines = []
@@ -59,6 +61,10 @@ def chart(picture: Picture, view: View) -> list[str]:
         body = _paint_row(canvas[row], row == limit_row, view)
         lines.append(f"{view.paint(pad(labels[row], gutter, '>') + ' ' + axis, 'dim')}{body}")
     return lines + _time_axis(picture, max(at for at, _ in samples), columns, gutter, view)
+
+
+def _row(level: int, top: int) -> int:
+    return min(HEIGHT - 1, round(level / top * (HEIGHT - 1)))
 
 
 def _labels(top: int) -> list[str]:

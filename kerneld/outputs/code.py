@@ -13,6 +13,9 @@ from kerneld.outputs.view import View
 AROUND = 6
 """lines of a cell shown before and after the marked one"""
 
+NOTE_COLUMN = 60
+"""how much grew stands beside its line, not at the far end of a wide terminal"""
+
 FRAMES = 12
 FINISHED_CELLS = 6
 GROWTH_LINES = 6
@@ -94,6 +97,8 @@ def _code_line(number: int, digits: int, text: str, mark: tuple[bool, str], view
     is_marked, note = mark
     sign = "▸" if is_marked else " "
     room = view.width - digits - 5 - (cells(note) + 2 if note else 0)
+    if note:
+        room = min(room, max(cells(text) + 2, NOTE_COLUMN))
     code = clip(safe_text(text), room)
     line = f" {sign} {number:>{digits}}  {pad(code, room) if note else code}"
     return view.paint(line, "bad" if is_marked else "") + (f"  {note}" if note else "")

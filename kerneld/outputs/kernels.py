@@ -21,12 +21,11 @@ _BASE = (
     Column("PID", 7, ">"),
     Column("USER", 6),
     Column("NOTEBOOK", 12, keep="end"),
-    Column("STATE", 8),
-    Column("CELL", 6),
-    Column("MEMORY / LIMIT", 14, ">"),
+    Column("STATE, CELL", 11),
+    Column("MEMORY / LIMIT", 16, ">"),
     Column("GROWTH", 10, ">"),
 )
-_FULL_IN = Column("FULL IN", 6, ">")
+_FULL_IN = Column("FULL IN", 7, ">")
 
 
 def kernels_table(living: Sequence[LivingState], view: View) -> str:
@@ -66,8 +65,7 @@ def _row(state: LivingState, *, filling: bool) -> list[Cell]:
         Cell(str(state.key.pid), "head"),
         Cell(state.user_name or str(state.uid)),
         Cell(tail(state.notebook_path) if state.notebook_path else state.kernel_name or ""),
-        Cell(state.state, "good" if state.state == "busy" else "dim"),
-        Cell(running_cell(state)),
+        Cell(running_cell(state) or state.state, "good" if state.state == "busy" else "dim"),
         Cell(of_limit(held, state.limit_bytes), _memory_role(held, state.limit_bytes)),
         Cell(growth_rate(state)),
         *([Cell(left, "bad" if left_s is not None and left_s < _ALARM_S else "")] if filling else []),

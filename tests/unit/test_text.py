@@ -222,6 +222,18 @@ def test_the_chart_ends_in_the_death_at_the_limit() -> None:
     assert lines[-1].split() == ["100", "s", "ago", "[7]", "death"]
 
 
+def test_what_linux_counted_above_the_limit_stands_at_the_limits_own_label() -> None:
+    """As it does in a memory cgroup, whose pages of files it counts to the process."""
+    lines = chart(Picture(((3.0, 100 * MIB), (0.0, 300 * MIB)), 300 * MIB, 321 * MIB), VIEW)
+    assert lines[0].startswith("300 MiB ┤")
+    assert lines[0].endswith("✕")
+
+
+def test_growth_stands_beside_its_line_on_a_wide_terminal() -> None:
+    (line,) = (row for row in story(full(), View(NOW, UTC, 140)).splitlines() if "▸" in row)
+    assert line.index("+3.6 GiB") < 80
+
+
 def test_a_limit_that_was_never_near_does_not_flatten_the_chart() -> None:
     lines = chart(Picture(((10.0, 100 * MIB), (0.0, 300 * MIB)), 64 * GIB), VIEW)
     assert lines[0].startswith("300 MiB ┤")
@@ -249,9 +261,8 @@ def test_any_samples_draw_a_chart_that_fits(
 def test_the_living_are_listed_the_hungriest_last() -> None:
     idle = living(7, state="idle", rss_bytes=90 * MIB, growth_bytes_per_s=0.0, limit_bytes=None)
     told = kernels_table([living(), idle], VIEW).splitlines()
-    assert told[1].split() == ["7", "alice", "…train.ipynb", "idle", "90", "MiB"]
+    assert told[1].split() == ["7", "alice", "…urn/train.ipynb", "idle", "90", "MiB"]
     assert told[2].split()[3:] == [
-        "busy",
         "[7]",
         "42",
         "s",
@@ -323,3 +334,10 @@ def test_durations_are_told_in_two_units_at_most(seconds: float, said: str) -> N
 )  # fmt: skip
 def test_sizes_share_their_unit(held: int | None, limit: int | None, said: str) -> None:
     assert of_limit(held, limit) == said
+
+
+def test_limit_cell_and_forecast_are_whole_in_80_columns() -> None:
+    far = living(4194304, rss_bytes=50 * MIB, limit_bytes=4 * GIB, growth_bytes_per_s=80.0 * MIB)
+    title, row, _ = kernels_table([far], VIEW).splitlines()
+    assert title.endswith("MEMORY / LIMIT     GROWTH  FULL IN")
+    assert row.endswith("[7] 42 s     50 MiB / 4.0 GiB  +80 MiB/s     51 s")
