@@ -61,6 +61,16 @@ def _lacks_guards() -> str | None:
     return f"no {' and no '.join(missing)}: {unpack}, and put its usr/bin and usr/sbin on PATH"
 
 
+def _lacks_coredump() -> str | None:
+    if shutil.which("coredumpctl") is None:
+        unpack = "`apt-get download systemd-coredump libdw1 libelf1`, `dpkg -x` each into a folder"
+        return f"no systemd-coredump: {unpack}, and put its usr/bin on PATH"
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    if pattern[:1] in "|@/":
+        return f"cores go to {pattern}: a machine whose core_pattern is `core` is needed"
+    return None
+
+
 def _lacks_browser() -> str | None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if not chromium or not importlib.util.find_spec("playwright"):
@@ -86,6 +96,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_memcg": _lacks_memcg,
     "needs_systemd": _lacks_systemd,
     "needs_guards": _lacks_guards,
+    "needs_coredump": _lacks_coredump,
     "needs_browser": _lacks_browser,
     "needs_hub": _lacks_hub,
     "needs_promtool": _lacks_promtool,

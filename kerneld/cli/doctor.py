@@ -41,7 +41,7 @@ def _examine(paths: "Paths") -> "Report":
     from datetime import UTC, datetime
 
     from kerneld.config import default_mode, load
-    from kerneld.doctor import Report, examine_places, examine_sources, told_by_daemon
+    from kerneld.doctor import Report, core_dumps, examine_places, examine_sources, told_by_daemon
     from kerneld.errors import StoreError
     from kerneld.live import Living, read_living
     from kerneld.proc.capabilities import watches_everybody
@@ -63,7 +63,7 @@ def _examine(paths: "Paths") -> "Report":
         daemon=daemon,
         live_kernels=len(living.states) if daemon else 0,
         unread=unread,
-        sources=tuple(sources),
+        sources=(*sources, core_dumps()),
         places=tuple(examine_places(paths, daemon_pid=daemon.pid if daemon else None)),
     )
 

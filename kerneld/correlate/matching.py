@@ -68,11 +68,17 @@ LATE_WORD = timedelta(seconds=2)
 """systemd-oomd tells of a kill when all of the cgroup have got their signal; a machine thrashes then"""
 
 
+LATE_CORE = timedelta(seconds=60)
+"""systemd-coredump tells of a core once it has packed it and looked into it"""
+
+
 def concerns(case: Case, act: ManagerAct) -> bool:
     """Whether a manager did this to this very process, or to a cgroup or unit that it was in."""
     slack = timedelta(seconds=case.died_at_uncertainty_s)
     window = ACT_WINDOW if act.unit is None else UNIT_WINDOW
     late = LATE_WORD if act.kernel_id is None else LATE_REQUEST
+    if act.did == "dumped-core":
+        late = LATE_CORE
     born = act.at >= case.process.started_at - CLOCK_SLACK
     if not (born and -(late + slack) <= case.died_at - act.at <= window + slack):
         return False

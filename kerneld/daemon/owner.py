@@ -25,6 +25,7 @@ from kerneld.errors import StoreError
 from kerneld.model.case import Case
 from kerneld.model.death import Death
 from kerneld.model.effects import Effect, ForgetMemory, PlaceFault
+from kerneld.model.evidence import awaits_core
 from kerneld.model.facts import Fact, KernelStatus, ProcessEnded
 from kerneld.model.host import Host
 from kerneld.model.incident import Incident
@@ -183,7 +184,7 @@ class Owner:
             told = self._told[case_uuid]
             case, judgement, incident = self._judge(case_uuid, State.PROVISIONAL)
             fault = fault_to_place(case)
-            if fault is None and is_final(case, judgement):
+            if fault is None and is_final(case, judgement) and not awaits_core(case):
                 self.correlator.hasten(case_uuid, time.monotonic() + EARLY_S)
             if told.incident is None or says_else(told.incident, incident):
                 saves.append((incident, case))

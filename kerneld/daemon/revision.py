@@ -18,4 +18,4 @@ def _place(incident: Incident) -> tuple[str | None, ...]:
     """What is looked up of a crash after the first verdict."""
     trace = [piece.text for piece in incident.because if piece.source == "faulthandler"]
     fault = incident.fault or FaultPart(kind="")
-    return (fault.symbol, fault.package, fault.version, *trace)
+    return (fault.symbol, fault.package, fault.version, fault.native_stack, *trace)

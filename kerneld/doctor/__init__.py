@@ -2,7 +2,7 @@
 
 from kerneld.doctor.check import Check, Report
 from kerneld.doctor.places import examine_places
-from kerneld.doctor.sources import examine_sources
+from kerneld.doctor.sources import core_dumps, examine_sources
 from kerneld.doctor.told import told_by_daemon
 
-__all__ = ["Check", "Report", "examine_places", "examine_sources", "told_by_daemon"]
+__all__ = ["Check", "Report", "core_dumps", "examine_places", "examine_sources", "told_by_daemon"]

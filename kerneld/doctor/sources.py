@@ -29,6 +29,7 @@ LOST_OTHERS = "Who else held the memory stays unknown, but for Linux's own table
 MAX_USERS_TRIED = 64
 LOST_SENDER = "Who sent a SIGKILL stays unknown."
 LOST_JOURNAL = "A kill by a memory guard or by systemd looks like any signal."
+LOST_STACK = "A crash has no native stack."
 LOST_COUNTERS = "Without the Linux log an OOM kill looks like any SIGKILL."
 
 
@@ -143,6 +144,15 @@ def journal() -> Check:
     except SourceUnavailable as problem:
         return _lacking("journal", problem, LOST_JOURNAL)
     return Check(name="journal", works=True, says=file)
+
+
+def core_dumps() -> Check:
+    """Whether Linux hands cores to who looks into them: a note, since it is not kerneld's to change."""
+    name, says = "core dumps", f"core_pattern is `{_text('/proc/sys/kernel/core_pattern')}`"
+    if "systemd-coredump" in says:
+        return Check(name=name, works=True, says="systemd-coredump looks into them")
+    remedy = "sudo apt install systemd-coredump"
+    return Check(name=name, works=None, says=says, costs=LOST_STACK, remedy=remedy)
 
 
 def memory_cgroup() -> Check:

@@ -443,6 +443,18 @@ def trace_of(case: Case) -> CrashTrace | None:
     return case.place.trace if case.place else None
 
 
+def core_of(case: Case) -> ManagerAct | None:
+    """What systemd-coredump says of this process's core."""
+    act = act_upon(case, "dumped-core")
+    return act if act is not None and act.signal == exit_of(case).signal else None
+
+
+def awaits_core(case: Case) -> bool:
+    """It dumped core, and who looks into cores may still tell of it."""
+    dumped = bool(exit_of(case).core_dumped) and core_of(case) is None
+    return dumped and not is_blind(case, "journal")
+
+
 _OBJECT = re.compile(
     r"(?P<name>.+?)\[(?:(?P<offset>[0-9a-f]+),)?(?P<base>[0-9a-f]+)\+(?P<size>[0-9a-f]+)\]"
 )

@@ -4,11 +4,11 @@ import signal
 from dataclasses import dataclass
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import exit_of, is_blind, own_log, trace_of
+from kerneld.model.evidence import core_of, exit_of, is_blind, own_log, trace_of
 from kerneld.model.facts import LogRecord
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, ExitHow, Trust
-from kerneld.model.wording import exit_quote, log_quote, place, story, subject, trace_quote
+from kerneld.model.wording import act_quote, exit_quote, log_quote, place, story, subject, trace_quote
 
 SENDS_ITSELF = "the running cell sends its own process a signal, which may be this one"
 NO_LINE = "the Linux log has no line of it: a handler that was set leaves none, nor does a signal sent"
@@ -26,7 +26,7 @@ class FatalSignal:
 
     def judge(self, case: Case) -> Verdict | None:
         """The status proves the signal, a line the place; either names this very process."""
-        end, line, trace = exit_of(case), self.line(case), trace_of(case)
+        end, line, trace, core = exit_of(case), self.line(case), trace_of(case), core_of(case)
         by_line = end.how is ExitHow.LOST and line is not None
         if end.signal != self.number and not by_line:
             return None
@@ -41,6 +41,7 @@ class FatalSignal:
                 exit_quote(case),
                 *((log_quote(line),) if line else ()),
                 *((trace_quote(trace),) if trace else ()),
+                *((act_quote(core),) if core else ()),
             ),
             against=against,
         )

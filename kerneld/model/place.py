@@ -1,5 +1,6 @@
 """Where a fault's address leads: the file that was mapped there, its function, its package."""
 
+import signal
 from dataclasses import dataclass
 
 from kerneld.model.base import Record, Timestamp
@@ -14,6 +15,14 @@ TRACE_KINDS = {
     "Aborted": "abort",
 }
 """faulthandler's names of signals, and the kinds of faults that they are"""
+SIGNAL_KINDS: dict[int, str] = {
+    signal.SIGSEGV: "segfault",
+    signal.SIGBUS: "bus_error",
+    signal.SIGILL: "invalid_opcode",
+    signal.SIGFPE: "divide_error",
+    signal.SIGTRAP: "int3",
+    signal.SIGABRT: "abort",
+}
 
 
 class CrashTrace(Record):

@@ -14,6 +14,7 @@ from datetime import datetime
 from kerneld.model.base import from_us
 from kerneld.model.facts import Deed, LogEvent, ManagerAct
 from kerneld.model.vocabulary import Trust
+from kerneld.parse import coredump
 from kerneld.parse.fault_table import SIGNALS
 from kerneld.parse.journal import MAX_JSON, number_field, text_field
 from kerneld.parse.killers import Killers
@@ -21,7 +22,7 @@ from kerneld.parse.kmsg_text import Message, Origin, shown, storable
 
 FIELDS = (
     "MESSAGE", "MESSAGE_ID", "UNIT", "_BOOT_ID", "_COMM", "_PID", "_SOURCE_REALTIME_TIMESTAMP",
-    "_SYSTEMD_UNIT", "_UID",
+    "_SYSTEMD_UNIT", "_UID", *coredump.FIELDS,
 )  # fmt: skip
 """what is read of a record, beside the cursor and the time that every record has"""
 
@@ -37,7 +38,8 @@ ROOTS_OWN = ("earlyoom", "nohang")
 MATCHES = (
     *(f"_SYSTEMD_UNIT={unit}" for unit in GUARDS), "+",
     "_UID=0", *(f"_COMM={name}" for name in ROOTS_OWN), "+",
-    "_UID=0", "_PID=1",
+    "_UID=0", "_PID=1", "+",
+    f"_SYSTEMD_SLICE={coredump.SLICE}",
 )  # fmt: skip
 """for journalctl, which looks such fields up in an index: all other records stay unread"""
 
@@ -100,6 +102,8 @@ class Managers:
             return []
         if _is_pid_1(record):
             return [_of_systemd(record, message, from_us(us))]
+        if coredump.is_coredump(record):
+            return [coredump.parse_coredump(record, message, from_us(us))]
         guard = _guard_of(record)
         if guard is None:
             return []

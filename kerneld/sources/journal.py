@@ -26,8 +26,8 @@ PROGRAM, PLACES = "journalctl", "/usr/bin:/bin:/run/current-system/sw/bin"
 FOLDERS = ("/var/log/journal", "/run/log/journal")
 BATCH_BYTES = 16 * 1024
 """what it tells must fit into one datagram of the reader"""
-MAX_LINE_BYTES = 128 * 1024
-"""journalctl leaves out fields of more than 4 KiB, which are 24 where each byte is a number"""
+MAX_LINE_BYTES = 512 * 1024
+"""systemd-coredump writes at most 64 frames of 64 threads: 370 KiB with names of 60 letters"""
 CALM_MS = 20
 """a record that takes another one back comes behind it at once"""
 ANSWER_S = 5.0
@@ -120,7 +120,8 @@ class JournalSource:
 
     def _arguments(self) -> list[str]:
         fields = f"--output-fields={','.join(FIELDS)}"
-        fixed = [PROGRAM, "--quiet", "--no-pager", "--follow", "--no-tail", "--output=json", fields]
+        shape = ["--all", "--output=json", fields]  # without --all a field of 4 KiB is left out
+        fixed = [PROGRAM, "--quiet", "--no-pager", "--follow", "--no-tail", *shape]
         since = f"--since=@{self._since.timestamp():.6f}"
         place = since if self._cursor is None else f"--after-cursor={self._cursor}"
         return [*fixed, place, *MATCHES]

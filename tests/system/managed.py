@@ -84,7 +84,7 @@ def play(machine: Machine) -> dict[str, Incident]:
         with ThreadPoolExecutor(len(PLAYS)) as pool:
             made = [pool.submit(Notebook, machine, UNITS.get(name, ())) for name in PLAYS]
         notebooks = [at_end.enter_context(each.result()) for each in made]
-        wait_for(partial(_journal_is_read, machine), 15, "the journal is read")
+        wait_for(partial(journal_is_read, machine), 15, "the journal is read")
         for notebook in notebooks:
             watched(machine, notebook)
         for end, notebook in zip(PLAYS.values(), notebooks, strict=True):
@@ -94,7 +94,7 @@ def play(machine: Machine) -> dict[str, Incident]:
     return dict(zip(PLAYS, ends, strict=True))
 
 
-def _journal_is_read(machine: Machine) -> bool:
+def journal_is_read(machine: Machine) -> bool:
     there = machine.path("/run/kerneld/live.db").exists()
     return there and any(source.name == "journal" and source.up for source in machine.sources())
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from kerneld.doctor import core_dumps
 from kerneld.doctor.check import RUN_AS_ROOT
 from kerneld.doctor.told import told_by_daemon
 from kerneld.model.living import DaemonState, SourceHealth
@@ -285,3 +286,10 @@ def test_a_users_recorder_has_no_unit_to_change(mode: Mode, remedy: str) -> None
         pid=1, started_at=datetime.now(UTC), version="0", mode=mode, database="d", sources=(deaf,)
     )
     assert [check.remedy for check in told_by_daemon(daemon)] == [remedy]
+
+
+def test_where_cores_go_is_told() -> None:
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    told = core_dumps()
+    assert told.works is (True if "systemd-coredump" in pattern else None)
+    assert told.works or told.says == f"core_pattern is `{pattern}`"

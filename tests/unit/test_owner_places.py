@@ -1,12 +1,16 @@
 """Crashes through the owner: a first verdict, then what was found of their place, then settled."""
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
 from owner_rig import LATER, desk, ended, kernel_seen
 from store_rig import NOW, a_process
 
 from kerneld.model.effects import PlaceFault
-from kerneld.model.facts import Fact, FaultPlaced, LogEvent, LogRecord, PortsHeard
+from kerneld.model.facts import Fact, FaultPlaced, LogEvent, LogRecord, ManagerAct, PortsHeard
 from kerneld.model.place import FaultPlace
 from kerneld.model.vocabulary import Cause, State
 
@@ -73,3 +77,53 @@ def test_a_certain_fault_settles_early_only_once_it_is_placed(tmp_path: Path) ->
     assert [blind.reason for blind in end.blind if blind.source == "fault-place"] == list(
         unknown.unknown
     )
+
+
+def test_a_core_is_waited_for_and_its_stack_revises_the_verdict(tmp_path: Path) -> None:
+    """systemd-coredump tells of it seconds after the death. 128: by its status a core was dumped."""
+    with desk(tmp_path / "kerneld" / "k.db") as at:
+        unplaced = FaultPlaced("", FaultPlace(unknown=("there is no line of it",)))
+        at.owner.feed([*crash()[:2], ended(KERNEL, signal=128 + 11)])
+        (order,) = [effect for effect in at.effects if isinstance(effect, PlaceFault)]
+        at.owner.feed([replace(unplaced, uuid=order.uuid)])
+        at.owner.reconsider()
+        waits = at.owner.correlator.next_due()
+        core = ManagerAct(
+            at=NOW + timedelta(seconds=3),
+            manager="systemd-coredump",
+            did="dumped-core",
+            pid=KERNEL,
+            signal=11,
+            native_stack="#0  boom (libfoo.so + 0x10fd)",
+            line=f"Process {KERNEL} (python3) of user 1000 dumped core.",
+        )
+        at.owner.feed([core])
+        at.owner.reconsider()
+        due = at.owner.correlator.next_due()
+        assert waits is not None
+        assert due is not None
+        assert due < waits
+        at.owner.settle(LATER)
+        (end,) = at.told
+    assert end.revision == 2
+    assert end.fault is not None
+    assert (end.fault.kind, end.fault.native_stack) == ("segfault", core.native_stack)
+    assert [piece.text for piece in end.because if piece.source == "journal"] == [
+        f"systemd-coredump: {core.line}"
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"signal": 6}, {"pid": KERNEL - 1}, {"at": NOW - timedelta(days=1)}], ids=str
+)
+def test_another_processs_core_tells_nothing_of_it(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with desk(tmp_path / "kerneld" / "k.db") as at:
+        core = ManagerAct(
+            at=NOW, manager="systemd-coredump", did="dumped-core", pid=KERNEL, signal=11,
+            native_stack="#0  boom", line="Process",
+        )  # fmt: skip
+        at.owner.feed([*crash()[:2], ended(KERNEL, signal=128 + 11), core.model_copy(update=changes)])
+        at.owner.reconsider()
+        at.owner.settle(LATER)
+        (end,) = at.told
+    assert end.fault is None
