@@ -71,6 +71,12 @@ def _lacks_coredump() -> str | None:
     return None
 
 
+def _lacks_rpm() -> str | None:
+    return (
+        None if shutil.which("rpmbuild") else "no rpm to build and register with: `apt-get install rpm`"
+    )
+
+
 def _lacks_browser() -> str | None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if not chromium or not importlib.util.find_spec("playwright"):
@@ -97,6 +103,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_systemd": _lacks_systemd,
     "needs_guards": _lacks_guards,
     "needs_coredump": _lacks_coredump,
+    "needs_rpm": _lacks_rpm,
     "needs_browser": _lacks_browser,
     "needs_hub": _lacks_hub,
     "needs_promtool": _lacks_promtool,

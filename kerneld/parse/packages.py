@@ -1,14 +1,14 @@
 """What installers wrote down: whether a package has a file, and the package's name and version.
 
 Sources: https://packaging.python.org/en/latest/specifications/recording-installed-packages/,
-https://docs.conda.io/projects/conda/en/stable/dev-guide/, dpkg-query(1).
+https://docs.conda.io/projects/conda/en/stable/dev-guide/, dpkg-query(1), rpm(8).
 """
 
 import json
 import re
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~:-]{0,99}")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~^:-]{0,99}")
 _HEADER_BYTES = 16 * 1024
 _DIST_INFO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,199}\.dist-info")
 _CONDA_META = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!-]{0,199}\.json")
@@ -92,6 +92,12 @@ def dpkg_package(list_name: str, status: bytes) -> Package | None:
         if architecture in ("", fields.get("Architecture")):
             return _checked(name, fields.get("Version"))
     return None
+
+
+def parse_rpm(said: bytes) -> Package | None:
+    """`name version-release` of the first package that has the file."""
+    words = said.decode("utf-8", "replace").partition("\n")[0].split(" ")
+    return _checked(*words) if len(words) == 2 else None
 
 
 def _checked(name: object, version: object) -> Package | None:

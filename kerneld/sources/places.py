@@ -18,6 +18,7 @@ from kerneld.model.effects import (
 from kerneld.model.facts import FaultPlaced, SourceState
 from kerneld.model.process import ProcessKey
 from kerneld.model.wire import LibraryOrder, LibraryParsed
+from kerneld.proc.capabilities import limit_children
 from kerneld.sources.executed import Executed
 from kerneld.sources.placing import Question, Steps, Traces, placed
 from kerneld.sources.source import Mailbox, Outlet
@@ -87,6 +88,7 @@ class PlacesSource:
 
     def run(self, outlet: Outlet) -> None:
         self._work = None  # what failed is not tried again
+        limit_children(())
         outlet.emit(SourceState(datetime.now(UTC), self.name, True))
         while not outlet.stopping.is_set():
             outlet.tick()

@@ -17,6 +17,7 @@ from kerneld.parse.packages import Package, conda_metas, dist_infos
 from kerneld.parse.procfs import storable
 from kerneld.proc.dpkg import dpkg_owner
 from kerneld.proc.files import names_in, open_below, open_folder, open_mapped
+from kerneld.sources.rpm import rpm_owner
 
 MOST_PAPERS, MOST_NAMES = 3000, 20_000
 AT_ONCE = 16
@@ -104,7 +105,7 @@ def _unknown(name: str, symbol: LibraryParsed | None, package: Package | None) -
     elif symbol.problem:
         yield f"the function in {name}: {symbol.problem}"
     if package is None:
-        yield f"the package of {name}: no list of pip, conda or dpkg has the file"
+        yield f"the package of {name}: no list of pip, conda, dpkg or rpm has the file"
 
 
 # ---------------------------------------------------------------- faulthandler's file
@@ -153,8 +154,8 @@ class _Papers:
 
 
 def _package(path: str, uid: int, is_roots: bool) -> Search:
-    """Debian's for what root installed, else pip's, else conda's."""
-    package = dpkg_owner(path) if is_roots else None
+    """dpkg's or rpm's for what root installed, else pip's, else conda's."""
+    package = (dpkg_owner(path) or rpm_owner(path)) if is_roots else None
     if package is not None or len(os.fsencode(path)) > MAX_PATH_BYTES:
         return package
     for folder in _python_folders(path):

@@ -16,9 +16,11 @@ from kerneld.parse.packages import (
     dpkg_package,
     parse_conda,
     parse_metadata,
+    parse_rpm,
     record_has,
 )
 from kerneld.proc.dpkg import dpkg_owner
+from kerneld.sources.rpm import rpm_owner
 
 SITE = Path(sysconfig.get_path("purelib"))
 RECORD = b"""crashing/__init__.py,sha256=abc,12
@@ -214,3 +216,47 @@ def test_any_bytes_are_maps_without_what_they_do_not_say(data: bytes) -> None:
 def test_how_much_is_executable_changes_with_each_library() -> None:
     assert executable_kib(b"Name:\tx\nVmExe:\t    2700 kB\nVmLib:\t   10000 kB\n") == 12700
     assert executable_kib(b"Name:\tpython3\nState:\tZ (zombie)\n") is None
+
+
+SPEC = """
+Name: kerneld-crashing
+Version: 1.2~rc1
+Release: 3
+Summary: -
+License: -
+BuildArch: noarch
+%description
+%install
+mkdir -p %{{buildroot}}{folder}
+echo > %{{buildroot}}{path}
+%files
+{path}
+"""
+
+
+@pytest.mark.needs_rpm
+def test_a_file_of_rpms_is_led_to_its_package(tmp_path: Path) -> None:
+    """A package that rpm itself built and registered, in a database of its own."""
+    path = tmp_path / "lib" / "_crashing.so"
+    path.parent.mkdir()
+    path.touch()
+    (tmp_path / "x.spec").write_text(SPEC.format(folder=path.parent, path=path))
+    own = ("--dbpath", str(tmp_path / "db"))
+    folders = (str(tmp_path / "none"), own[1])
+    made = tmp_path / "RPMS/noarch/kerneld-crashing-1.2~rc1-3.noarch.rpm"
+    for argv in (
+        ["rpmbuild", "-bb", "--define", f"_topdir {tmp_path}", *own, tmp_path / "x.spec"],
+        ["rpm", *own, "--install", "--justdb", "--nodeps", "--ignorearch", made],
+    ):
+        subprocess.run(argv, check=True, capture_output=True)
+    assert rpm_owner(str(path), folders=folders) == ("kerneld-crashing", "1.2~rc1-3")
+    assert rpm_owner(str(tmp_path / "x.spec"), folders=folders) is None
+    assert rpm_owner("--eval=%{lua:os.exit(0)}", folders=folders) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"name\n", b"file x is not owned by any package\n", b"\x1b 1\n", b"a b c", b"\xff \xff"],
+)
+def test_words_of_rpm_that_name_nothing(said: bytes) -> None:
+    assert parse_rpm(said) is None
