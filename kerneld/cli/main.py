@@ -5,6 +5,7 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -93,12 +94,24 @@ def main() -> NoReturn:
     )
     app.callback()(_root)
     try:
-        typer.main.get_command(app)(prog_name="kerneld", standalone_mode=True)
+        status = _run(typer.main.get_command(app))
+        sys.stdout.flush()
+    except OSError as problem:
+        complain(f"{problem.filename or 'output'}: {problem.strerror or problem}")
+        status = EXIT_IO
+    # 40 ms of 280 went to taking the interpreter apart; flushing once more what could not be written
+    # would end in a traceback
+    os._exit(status)
+
+
+def _run(command: Callable[..., object]) -> int:
+    """The exit status."""
+    try:
+        command(prog_name="kerneld", standalone_mode=True)
     except KerneldError as problem:
         sys.stdout.flush()
         complain(str(problem))
-        sys.exit(problem.exit_code)
-    except OSError as problem:
-        complain(f"{problem.filename or 'output'}: {problem.strerror or problem}")
-        os._exit(EXIT_IO)  # flushing what could not be written would fail once more, with a traceback
-    sys.exit(0)
+        return problem.exit_code
+    except SystemExit as done:
+        return int(done.code or 0)
+    return 0
