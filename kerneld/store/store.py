@@ -173,7 +173,7 @@ class Store(Reading):
             return None, None
         from kerneld.store.evidence import pack
 
-        return pack(case, self._evidence_bytes)
+        return pack(case, self._evidence_bytes, soon_replaced=incident.state is State.PROVISIONAL)
 
     def _insert(self, items: Sequence[tuple[Incident, bytes | None]]) -> list[Incident]:
         run = self._db.conn.execute
