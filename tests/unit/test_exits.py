@@ -71,7 +71,7 @@ def test_an_end_is_told_by_the_zombie_at_once_and_by_the_pidfd_after_the_reap(
             assert told(only_reading(learned)) == (ExitHow.PIDFD, status, True)
     os.close(it.source._mailbox.fd)
     it.source._poll.close()
-    assert open_fds() == before
+    until(lambda: open_fds() <= before)  # other tests' threads may open and close some
 
 
 @needs_pidfd_exit
@@ -220,7 +220,7 @@ def test_five_hundred_deaths_at_once_are_all_told_rightly_within_a_second() -> N
     print(f"500 deaths told in {took_s * 1000:.0f} ms")
     it.source._poll.close()
     os.close(it.source._mailbox.fd)
-    assert open_fds() == before
+    until(lambda: open_fds() <= before)
 
 
 def test_a_stop_closes_what_is_still_watched() -> None:
