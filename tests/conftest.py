@@ -71,6 +71,12 @@ def _lacks_coredump() -> str | None:
     return None
 
 
+def _lacks_irkernel() -> str | None:
+    if shutil.which("R") and Path("/usr/lib/R/site-library/IRkernel").exists():
+        return None
+    return "no kernel for R: `apt-get install r-cran-irkernel`"
+
+
 def _lacks_rpm() -> str | None:
     return (
         None if shutil.which("rpmbuild") else "no rpm to build and register with: `apt-get install rpm`"
@@ -103,6 +109,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_systemd": _lacks_systemd,
     "needs_guards": _lacks_guards,
     "needs_coredump": _lacks_coredump,
+    "needs_irkernel": _lacks_irkernel,
     "needs_rpm": _lacks_rpm,
     "needs_browser": _lacks_browser,
     "needs_hub": _lacks_hub,

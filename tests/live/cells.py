@@ -165,6 +165,9 @@ with open({told!r}, "a") as told:
     print(os.getpid(), file=told)
 raise ImportError("random.py of the notebook's own folder hides the standard one")
 """
+R_GROWS = """
+held <- lapply(1:200, function(i) { Sys.sleep(0.005); runif(100000) })
+cat("held"); flush(stdout()); Sys.sleep(600)"""
 HOLD_THE_GIL = (
     "import itertools\nprint('held', flush=True)\n" + SENT + "sum(itertools.repeat(1, 10**11))"
 )

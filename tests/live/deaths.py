@@ -12,6 +12,7 @@ from cells import (
     GROW_SLOWLY,
     HOLD_A_GIGABYTE,
     NULL_READ,
+    R_GROWS,
     SHADOW,
     SHM_BYTES,
     SLEEP,
@@ -158,6 +159,21 @@ def bash_killed(stage: Stage) -> list[Life]:
     os.kill(pid, signal.SIGKILL)
     witness.wait_dead()
     life = ended(session, pid, 1)
+    client.close()
+    return [life]
+
+
+def r_killed(stage: Stage) -> list[Life]:
+    argv = ["R", "--slave", "-e", "IRkernel::main()", "--args", "{connection_file}"]
+    add_kernelspec(stage.world.plain, "irkernel", argv)
+    session, client = stage.open("irkernel", "irkernel")
+    (pid,) = serving(session.connection_file)
+    witness = Witness(pid)
+    client.run("1 + 1")
+    client.begin_and_hear(R_GROWS, "held")
+    os.kill(pid, signal.SIGKILL)
+    witness.wait_dead()
+    life = ended(session, pid, 2)
     client.close()
     return [life]
 

@@ -1,6 +1,7 @@
 """Every scenario by its name."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import asked_for
 import containers
@@ -13,6 +14,7 @@ import workers
 from cells import ABORT_WITH_ROOM, FATAL_CELLS, REFUSED_MEMORY
 from stage import Life, Stage
 
+IRKERNEL = Path("/usr/lib/R/site-library/IRkernel")
 # the long ones first: the rest fills the gaps
 SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "broken-start": deaths.broken_start,
@@ -45,6 +47,7 @@ SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "other-user": deaths.another_users_kernel,
     "xeus": deaths.xeus_segfault,
     "bash": deaths.bash_killed,
+    **({"irkernel": deaths.r_killed} if IRKERNEL.exists() else {}),
     "killed-gigabyte": deaths.killed_with_a_gigabyte,
     "killed-past": deaths.killed_in_a_cgroup_with_a_past,
     "killed-idle": deaths.killed_idle,

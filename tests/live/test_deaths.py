@@ -12,6 +12,7 @@ from rig import OTHER, PLAIN
 from scenarios import SCENARIOS
 
 from kerneld.model.vocabulary import Category, Cause, Confidence, PeakHow, Scope, State
+from kerneld.sources.stack_target import NOT_PYTHON
 
 pytestmark = NEEDED
 
@@ -52,6 +53,7 @@ KILLS = [
     ("killed-past", Cause.KILLED, 9, None),
     ("killed-idle", Cause.KILLED, 9, None),
     ("bash", Cause.KILLED, 9, None),
+    ("irkernel", Cause.KILLED, 9, None),
 ]
 DEATHS = [row for row in FAULTS + REFINED + EXITS + KILLS if row[0] in SCENARIOS]
 each_death = pytest.mark.parametrize(
@@ -271,7 +273,7 @@ def test_an_oom_kill_names_kernel_cell_and_limit(report: Report, role: str) -> N
 
 
 @each_role
-@pytest.mark.parametrize("scenario", [row[0] for row in KILLS])
+@pytest.mark.parametrize("scenario", [row[0] for row in KILLS if row in DEATHS])
 def test_a_kill_is_no_oom(report: Report, role: str, scenario: str) -> None:
     """A gigabyte held, a cgroup that had killed before: SIGKILL alone proves nothing."""
     end = report.first(role, scenario)
@@ -281,7 +283,7 @@ def test_a_kill_is_no_oom(report: Report, role: str, scenario: str) -> None:
 
 
 @pytest.mark.parametrize("role", SEEING)
-@pytest.mark.parametrize("scenario", [row[0] for row in KILLS])
+@pytest.mark.parametrize("scenario", [row[0] for row in KILLS if row in DEATHS])
 def test_a_kill_names_who_sent_it(report: Report, role: str, scenario: str) -> None:
     """The test itself did."""
     killer = report.first(role, scenario).killer
@@ -293,6 +295,18 @@ def test_a_plain_user_is_told_that_the_sender_could_not_be_seen(report: Report) 
     end = report.first("plain", "killed-idle")
     assert end.killer is None
     assert any(blind.source == "signal-trace" for blind in end.blind), end.blind
+
+
+@each_role
+@pytest.mark.needs_irkernel
+def test_an_r_kernel_has_cells_and_no_python_stack(report: Report, role: str) -> None:
+    """Its topics are its clients' names: it is heard as well; why no line is charged is told."""
+    end = report.first(role, "irkernel")
+    assert end.kernel is not None
+    assert end.kernel.language == "R"
+    assert [(cell.execution_count, cell.failed) for cell in end.cells] == [(1, False)]
+    assert end.growth_lines == ()
+    assert [blind.reason for blind in end.blind if blind.source == "stacks"] == [NOT_PYTHON]
 
 
 @each_role
