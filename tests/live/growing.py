@@ -106,7 +106,7 @@ def play(world: World, name: str, program: Program) -> int:
     person = world.plain
     for file, text in program.files.items():
         (person.home / file).write_text(text)
-    kernel = BareKernel(person)
+    kernel = BareKernel(person, notebook=notebook_of(world, name))
     witness = Witness(kernel.pid)
     with MemoryCgroup(f"grow-{name}", program.limit_bytes) as group:
         group.take(kernel.pid)  # the daemon follows it there while the kernel comes up
@@ -123,6 +123,10 @@ def play(world: World, name: str, program: Program) -> int:
         client.close()
         kernel.close()
     return kernel.pid
+
+
+def notebook_of(world: World, name: str) -> str:
+    return str(world.plain.home / f"{name}.ipynb")
 
 
 def settled(daemon: Daemon, pid: int) -> Incident:

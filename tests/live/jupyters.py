@@ -245,8 +245,13 @@ class NotebookSession:
 class BareKernel:
     """A kernel of a bare KernelManager in a process of its own, which reaps nothing unasked."""
 
-    def __init__(self, person: Person, transport: str = "tcp", shell: str = "") -> None:
-        """shell: what root does in a mount namespace of its own, before it becomes the person."""
+    def __init__(
+        self, person: Person, transport: str = "tcp", shell: str = "", *, notebook: str = ""
+    ) -> None:
+        """shell: what root does in a mount namespace of its own, before it becomes the person.
+
+        notebook: as a Jupyter server names it to the kernels that it starts.
+        """
         self.person = person
         argv, ids = [sys.executable, "-c", MANAGER, transport], {}
         if shell:
@@ -256,6 +261,7 @@ class BareKernel:
         self.process = person.popen(
             argv,
             **ids,
+            env=person.environ() | ({"JPY_SESSION_NAME": notebook} if notebook else {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
-from growing import PROGRAMS, agreement, charged, on_right_lines, play, settled
+from growing import PROGRAMS, agreement, charged, notebook_of, on_right_lines, play, settled
+from memcg import LogWitness
 from report import NEEDED, story
 from rig import Daemon, World
 
@@ -25,6 +26,8 @@ class Grown:
     ends: dict[str, Incident]
     cases: dict[str, Case | None]
     said: list[str]
+    world: World
+    log: LogWitness
 
     def dumps(self, name: str) -> int:
         case = self.cases[name]
@@ -38,7 +41,7 @@ class Grown:
 
 @pytest.fixture(scope="module")
 def grown() -> Iterator[Grown]:
-    world = World()
+    world, log = World(), LogWitness()
     daemon = Daemon(world.service)
     try:
         daemon.start()
@@ -49,10 +52,11 @@ def grown() -> Iterator[Grown]:
         daemon.stop()
         with Store.read(daemon.db) as store:
             cases = {name: store.case(end.uuid) for name, end in ends.items()}
-        yield Grown(ends, cases, daemon.lines)
+        yield Grown(ends, cases, daemon.lines, world, log)
     finally:
         if daemon.process and daemon.process.poll() is None:
             daemon.kill()
+        log.close()
         world.remove()
 
 
@@ -85,6 +89,17 @@ def test_the_articles_line_is_named(grown: Grown) -> None:
     assert "Line 4 had grown it by" in end.summary
     assert end.stack is not None
     assert end.stack.frames[0].line in (3, 4)
+
+
+def test_the_articles_notebook_limit_and_peak_are_told(grown: Grown) -> None:
+    """The peak within 1 % of what Linux itself logged of this process."""
+    end = grown.ends["article"]
+    assert end.notebook is not None
+    assert end.notebook.path == notebook_of(grown.world, "article")
+    assert end.memory.limit_bytes == PROGRAMS["article"].limit_bytes
+    logged = grown.log.oom_rss_bytes(end.process.pid)
+    assert logged is not None
+    assert end.memory.peak_bytes == pytest.approx(logged, rel=0.01)
 
 
 def test_a_service_keeps_the_line_and_not_the_cell(grown: Grown) -> None:
