@@ -1,9 +1,8 @@
-"""What stacks cost the kernel they are taken of, and right lines: `python tests/bench/bench_stacks.py`.
+"""What stacks cost the kernel they are taken of: `python tests/bench/bench_stacks.py`.
 
-slowdown: a cell that grows as fast as it can, CPU time of the kernel's own program with kerneld at work
-and with kerneld stopped (SIGSTOP), in pairs of the same kernel, the order alternating; at most 2 %.
-lines: the programs of tests/live/growing.py, the share of their growth on the right lines; 95 % where
-ten stacks were taken. As root: kernels grow in memory cgroups of their own.
+A cell that grows as fast as it can, CPU time of the kernel's own program with kerneld at work and with
+kerneld stopped (SIGSTOP), in pairs of the same kernel, the order alternating; at most 2 %. As root: the
+kernels grow in memory cgroups of their own.
 """
 
 import argparse
@@ -13,15 +12,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from fakes import BenchDaemon, a_daemon, busy_s, end_well
-from growing import PROGRAMS, agreement, on_right_lines, play, settled
+from growing import settled
 from jupyters import BareKernel, KernelClient
 from memcg import MemoryCgroup
-from rig import Daemon, World, children
+from rig import children
 
 from kerneld.store import Store
 
@@ -99,45 +97,14 @@ def stopped(daemon: BenchDaemon, lap: Callable[[], float]) -> float:
         os.kill(daemon.pid, signal.SIGCONT)
 
 
-def lines(wanted: argparse.Namespace) -> None:
-    world = World()
-    daemon = Daemon(world.service)
-    daemon.start()
-    try:
-        for _ in range(wanted.rounds):
-            with ThreadPoolExecutor(2) as pool:
-                playing = {n: pool.submit(play, world, n, one) for n, one in PROGRAMS.items()}
-            for name, played in playing.items():
-                tell_lines(daemon, name, played.result())
-    finally:
-        daemon.stop()
-        world.remove()
-
-
-def tell_lines(daemon: Daemon, name: str, pid: int) -> None:
-    end = settled(daemon, pid)
-    with Store.read(daemon.db) as store:
-        case = store.case(end.uuid)
-    growth = case.memory.growth if case else None
-    right, each = on_right_lines(end, PROGRAMS[name]), agreement(end, PROGRAMS[name])
-    print(f"{name:<14} {growth.dumps if growth else 0:>3} stacks  on right lines {100 * right:5.1f} %  "
-          f"on each its own {100 * each:5.1f} %", flush=True)  # fmt: skip
-
-
-PARTS = {part.__name__: part for part in (slowdown, lines)}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all of them")
     parser.add_argument("--kernels", type=int, default=5)
     parser.add_argument("--pairs", type=int, default=8, help="of each kernel")
-    parser.add_argument("--rounds", type=int, default=1)
     wanted = parser.parse_args()
     end_well()
     print(f"{sys.executable}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    for name in wanted.parts or PARTS:
-        PARTS[name](wanted)
+    slowdown(wanted)
 
 
 if __name__ == "__main__":
