@@ -4,6 +4,7 @@ import logging
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,7 +21,10 @@ from kerneld.store import Store
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE, MOST_OF_A_USER = 32, 4
-REQUEST_S, ANSWER_S, REFUSAL_S = 5.0, 10.0, 0.2
+REQUEST_S, LINE_S, ANSWER_S, REFUSAL_S = 5.0, 10.0, 120.0, 0.2
+"""for the whole question, a line of the answer, all of it, and the question of who is refused"""
+PAGE = 100
+"""of what settled: whoever follows asks for the next one"""
 MAX_PATTERN = 256
 """of a glob: SQLite tries one with many `*` for long"""
 MAX_NUMBER = 1 << 53
@@ -82,10 +86,12 @@ class Server:
                 raise StoreError("the service answers enough questions right now: ask again")
             if uid == OVERFLOW_UID:
                 raise StoreError("the service can't tell who asks: ask from outside the container")
-            connection.settimeout(REQUEST_S)
             request = _request(connection)
-            connection.settimeout(ANSWER_S)
+            connection.settimeout(LINE_S)
+            until = time.monotonic() + ANSWER_S
             for line in self._lines(request, uid):
+                if time.monotonic() > until:
+                    return
                 connection.sendall(line)
         except KerneldError as problem:
             refusal = Refusal(status=problem.exit_code, text=str(problem))
@@ -113,16 +119,15 @@ def _found(store: Store, request: Request, uid: int) -> tuple[int | None, Iterat
     if request.ask is Ask.CHANGES:
         if request.cursor is None:
             return store.cursor(), iter(())
-        changed, cursor = store.changed_since(request.cursor, uid=uid)
+        changed, cursor = store.changed_since(request.cursor, uid=uid, limit=PAGE)
         return cursor, iter(changed)
-    query = request.query(uid)
-    is_bounded = query.limit is not None or query.reverse
-    return None, iter(store.find(query)) if is_bounded else store.each(query)
+    return None, store.each(request.query(uid))
 
 
 def _request(connection: socket.socket) -> Request:
-    line = b""
+    line, until = b"", time.monotonic() + REQUEST_S
     while not line.endswith(b"\n"):
+        connection.settimeout(max(0.001, until - time.monotonic()))
         piece = connection.recv(protocol.MAX_REQUEST_BYTES)
         line += piece
         if not piece or len(line) > protocol.MAX_REQUEST_BYTES:

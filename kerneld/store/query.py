@@ -1,12 +1,13 @@
 """A question about ends into SQL whose page comes from an index."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kerneld.errors import UsageError
 from kerneld.model.base import to_us
 from kerneld.model.vocabulary import Category, Cause
-from kerneld.store.schema import COUNTED
+from kerneld.store.schema import COUNTED, HUB_USERS
 
 DOCUMENT = "CAST(document AS BLOB)"
 """as bytes: text that is no UTF-8 would be an error of the whole answer"""
@@ -55,13 +56,19 @@ class Query:
 
 
 def statement(query: Query) -> tuple[str, list[object]]:
-    """The SQL and its parameters; rows (document, id) come newest first."""
-    sql, values = _select(query, f"SELECT {DOCUMENT}, id FROM ends", [])
+    """The SQL and its parameters; rows (document, id, died_at) come newest first."""
+    sql, values = _select(query, f"SELECT {DOCUMENT}, id, died_at FROM ends", [])
     sql += " ORDER BY died_at DESC, id DESC"
     if query.limit is not None:
         sql += " LIMIT ?"
         values.append(query.limit)
     return sql, values
+
+
+def place_statement(query: Query, back: int) -> tuple[str, list[object]]:
+    """(died_at, id) of the one that so many newer ones of the same question follow."""
+    sql, values = _select(query, "SELECT died_at, id FROM ends", [])
+    return f"{sql} ORDER BY died_at DESC, id DESC LIMIT 1 OFFSET ?", [*values, back]
 
 
 def page_statement(query: Query, after: tuple[int, int], limit: int) -> tuple[str, list[object]]:
@@ -71,9 +78,18 @@ def page_statement(query: Query, after: tuple[int, int], limit: int) -> tuple[st
     return f"{sql} ORDER BY died_at, id LIMIT ?", [*values, limit]
 
 
+def naming_statement(query: Query, uuids: Sequence[str]) -> tuple[str, list[object]]:
+    """The uuids, of these, of ends that fit."""
+    among: list[tuple[str, list[object]]] = [(f"uuid IN ({','.join('?' * len(uuids))})", [*uuids])]
+    return _select(query, "SELECT uuid FROM ends", among)
+
+
 def counting_statement(query: Query, what: str) -> tuple[str, list[object]]:
-    """`what` of the incidents that fit, from the index that holds all that is counted."""
-    return _select(replace(query, all=False), f"SELECT {what} FROM ends INDEXED BY {COUNTED}", [])
+    """`what` of the incidents that fit: of everybody's from the index that holds all that is counted,
+    of one user's few from that user's own (100,000 ends, 1,000 of them the user's: 120 ms, and 4).
+    """
+    index = COUNTED if query.hub_user is None else HUB_USERS
+    return _select(replace(query, all=False), f"SELECT {what} FROM ends INDEXED BY {index}", [])
 
 
 def _select(

@@ -3,8 +3,8 @@
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,15 @@ from kerneld.model.vocabulary import Category, Cause
 from kerneld.store.connection import telling
 from kerneld.store.overview import Overview, overview
 from kerneld.store.prune import used_bytes
-from kerneld.store.query import DOCUMENT, Query, page_statement, prefix_pattern, statement
+from kerneld.store.query import (
+    DOCUMENT,
+    Query,
+    naming_statement,
+    page_statement,
+    place_statement,
+    prefix_pattern,
+    statement,
+)
 from kerneld.store.unread import Unread
 
 if TYPE_CHECKING:  # what only lists incidents needs no case: its classes cost 25 ms
@@ -66,11 +74,41 @@ class Reading:
         return found if query.reverse else found[::-1]
 
     def each(self, query: Query) -> Iterator[Incident]:
-        """All that fit, oldest first, a page at a time: 100,000 held at once took 7 GiB."""
-        last = (-sys.maxsize, 0)
-        while page := self._rows(*page_statement(query, last, PAGE)):
+        """As `find`, a page at a time: 100,000 held at once took 7 GiB."""
+        left = sys.maxsize if query.limit is None else query.limit
+        turn = self._newer(query, left) if not query.reverse else self._older(query)
+        while left > 0 and (page := turn(min(PAGE, left))):
             yield from self._incidents(page)
-            last = page[-1][2], page[-1][1]
+            left -= len(page)
+
+    def _newer(self, query: Query, left: int) -> Callable[[int], list[Row]]:
+        """Pages of the latest `left`, oldest first."""
+        first = self._rows(*place_statement(query, left - 1)) if 0 < left < sys.maxsize else []
+        last = (first[0][0], first[0][1] - 1) if first else (-sys.maxsize, 0)
+
+        def turn(count: int) -> list[Row]:
+            nonlocal last
+            page = self._rows(*page_statement(query, last, count))
+            last = (page[-1][2], page[-1][1]) if page else last
+            return page
+
+        return turn
+
+    def _older(self, query: Query) -> Callable[[int], list[Row]]:
+        """Pages, newest first."""
+        before = query.before
+
+        def turn(count: int) -> list[Row]:
+            nonlocal before
+            page = self._rows(*statement(replace(query, before=before, limit=count)))
+            before = (page[-1][2], page[-1][1]) if page else before
+            return page
+
+        return turn
+
+    def fitting(self, query: Query, uuids: Sequence[str]) -> set[str]:
+        """Those, of these ends, that the question is for."""
+        return {row[0] for row in self._rows(*naming_statement(query, uuids))}
 
     def oldest(self) -> datetime | None:
         """When the first incident that is kept died."""

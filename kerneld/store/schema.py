@@ -17,6 +17,7 @@ APPLICATION_ID = 0x6B726E64
 
 COUNTED = "ends_counted"
 """the index of all that is counted of ends"""
+HUB_USERS = "ends_hub"
 
 # died_at and settled_at: integer µs. settled_seq: the order of settling, for cursors. The document
 # stands last: a filter on the columns before it never reads the pages it overflows to.
@@ -92,7 +93,7 @@ _SHOWN = (
             json_extract(document, '$.growth_lines[0].file') || ':'
                 || json_extract(document, '$.growth_lines[0].line'))
         WHERE json_valid(document)""",
-    "CREATE INDEX ends_hub ON ends(hub_name, died_at)",
+    f"CREATE INDEX {HUB_USERS} ON ends(hub_name, died_at)",
     f"CREATE INDEX {COUNTED} ON ends(is_incident, died_at, category, cause, uid, user_name, hub_name, "
     "container_id, notebook, place)",
 )

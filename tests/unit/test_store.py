@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+from incidents import DIED, incident
 from store_rig import NOW, a_case, a_key, a_process, an_end
 
 from kerneld.config import Retention
@@ -306,3 +307,24 @@ def test_on_a_network_filesystem_nothing_depends_on_shared_memory(tmp_path: Path
         assert not path.with_name("kerneld.db-wal").exists()
     with Store.attach(path), Store.read(path):
         assert not path.with_name("kerneld.db-wal").exists()
+
+
+PAGED = [
+    Query(), Query(limit=3), Query(limit=0), Query(limit=99), Query(reverse=True),
+    Query(reverse=True, limit=3), Query(limit=5, cause=Cause.SEGFAULT), Query(all=True, limit=7),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", PAGED, ids=str)
+def test_a_page_at_a_time_the_same_is_told(
+    store: Store, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many ends at one moment, too."""
+    monkeypatch.setattr("kerneld.store.reading.PAGE", 2)
+    causes = [Cause.SEGFAULT, Cause.OOM_CGROUP, Cause.RESTART]
+    ends = [
+        incident(number, cause=causes[number % 3], died_at=DIED + timedelta(seconds=number // 4))
+        for number in range(1, 14)
+    ]
+    store.save_all([(end, None) for end in ends])
+    assert list(store.each(query)) == store.find(query)
