@@ -140,7 +140,10 @@ async def _fields(request: Request) -> dict[str, str]:
         body += piece
         if len(body) > MAX_FORM_BYTES:
             raise HTTPException(413)
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+    except ValueError:
+        raise HTTPException(400) from None
     return {name: values[0] for name, values in fields.items()}
 
 

@@ -34,15 +34,6 @@ class Guards:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        if not self._is_known(host):
-            text = "This host's name is not known here: name it in [web] hosts of the configuration.\n"
-            await PlainTextResponse(text, 421)(scope, receive, send)
-            return
-        if scope["method"] not in _SAFE and not _is_from(headers, host):
-            await PlainTextResponse("This came from another site.\n", 403)(scope, receive, send)
-            return
 
         async def sealed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -52,7 +43,15 @@ class Guards:
                 told.setdefault("cache-control", "no-store")
             await send(message)
 
-        await self._app(scope, receive, sealed)
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not self._is_known(host):
+            text = "This host's name is not known here: name it in [web] hosts of the configuration.\n"
+            await PlainTextResponse(text, 421)(scope, receive, sealed)
+        elif scope["method"] not in _SAFE and not _is_from(headers, host):
+            await PlainTextResponse("This came from another site.\n", 403)(scope, receive, sealed)
+        else:
+            await self._app(scope, receive, sealed)
 
     def _is_known(self, host: str) -> bool:
         """A page of another name that resolves to this machine (DNS rebinding) is not let in.

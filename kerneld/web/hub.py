@@ -24,6 +24,7 @@ from kerneld.errors import ConfigError
 from kerneld.store.query import HubUser
 from kerneld.web.gate import Jar, Unreachable, address_of, credential
 from kerneld.web.guards import own_path
+from kerneld.web.logins import Logins, word_name
 from kerneld.web.render import Renderer
 from kerneld.web.sessions import Sessions
 from kerneld.web.viewer import Viewer
@@ -34,8 +35,12 @@ SESSION_S, MOST_SESSIONS = 12 * 3600.0, 10_000
 RECHECKED_S = 300.0
 """who lost a right at the Hub loses it here within this time"""
 TOKEN_S, MOST_TOKENS = 60.0, 1_000
-LOGIN_S, MOST_LOGINS = 600.0, 1_000
+LOGIN_S = 600.0
+HUB_SESSION = "jupyterhub-session-id"
+"""the Hub's own cookie: another one there means that somebody logged out, or in as somebody else"""
 MAX_ANSWER_BYTES = 1 << 20
+LONG_ACCOUNT = 26
+"""letters"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ class Rights:
 class _Session:
     viewer: Viewer
     token: str
+    hub_session: str | None
     checked_at: float
 
 
@@ -111,10 +117,9 @@ class HubGate:
         self._hub, self._rights, self._renderer = hub, rights, renderer
         self.home = f"{hub.home}home"
         self._sessions: Sessions[_Session] = Sessions(most=MOST_SESSIONS, age_s=SESSION_S)
-        self._logins: Sessions[str] = Sessions(most=MOST_LOGINS, age_s=LOGIN_S)
+        self._logins = Logins(age_s=LOGIN_S)
         self._tokens: dict[bytes, tuple[float, Viewer | None]] = {}
         self._jar = Jar("kerneld-session", hub.prefix)
-        self._login_jar = Jar("kerneld-login", hub.prefix)
 
     def routes(self) -> list[Route]:
         return [Route("/oauth_callback", self._callback, methods=["GET"])]
@@ -127,6 +132,9 @@ class HubGate:
         session = self._sessions.get(name)
         if session is None:
             return None
+        if session.hub_session != request.cookies.get(HUB_SESSION):
+            self._sessions.close(name)
+            return None
         if time.monotonic() - session.checked_at > RECHECKED_S:
             viewer = await self._identified(session.token)
             if viewer is None:
@@ -137,7 +145,7 @@ class HubGate:
 
     def ask_in(self, request: Request) -> Response:
         """To the Hub, with a word that only this browser and this process know."""
-        state = self._logins.open(address_of(request, self._hub.prefix))
+        state, word = self._logins.begin(address_of(request, self._hub.prefix))
         asked = urlencode(
             {
                 "client_id": self._hub.client_id,
@@ -147,16 +155,23 @@ class HubGate:
             }
         )
         response = RedirectResponse(f"{self._hub.home}api/oauth2/authorize?{asked}", 303)
-        self._login_jar.put(request, response, state, LOGIN_S)
+        self._login_jar(word).put(request, response, word, LOGIN_S)
         return response
 
+    def _login_jar(self, word_or_state: str) -> Jar:
+        return Jar(f"kerneld-login-{word_name(word_or_state)}", self._hub.prefix)
+
     async def _callback(self, request: Request) -> Response:
-        state, code = request.query_params.get("state"), request.query_params.get("code")
-        if not state or state != request.cookies.get(self._login_jar.name):
-            return self._refused("This login was not begun in this browser: open the page again.")
-        next_path = self._logins.close(state)
-        if next_path is None or not code:
-            return self._refused("This login is too old, or was refused: open the page again.")
+        state = request.query_params.get("state", "")
+        jar = self._login_jar(state)
+        next_path = self._logins.path_of(state, request.cookies.get(jar.name, ""))
+        if next_path is None:
+            return self._refused(
+                "This login was not begun in this browser, or is too old: open the page again."
+            )
+        code = request.query_params.get("code")
+        if not code:
+            return self._refused("The Hub refused this login: open the page again.")
         try:
             token = await self._exchanged(code)
             viewer = None if token is None else await self._identified(token)
@@ -165,9 +180,9 @@ class HubGate:
         if token is None or viewer is None:
             return self._refused("The Hub gives you no access to this service.")
         response = RedirectResponse(own_path(next_path, self._hub.prefix), 303)
-        session = _Session(viewer, token, time.monotonic())
+        session = _Session(viewer, token, request.cookies.get(HUB_SESSION), time.monotonic())
         self._jar.put(request, response, self._sessions.open(session), SESSION_S)
-        self._login_jar.take(response)
+        jar.take(response)
         return response
 
     def _refused(self, words: str, status: int = 403) -> Response:
@@ -210,10 +225,13 @@ class HubGate:
         )
 
     def _uid_of(self, name: str) -> int | None:
-        try:
-            return pwd.getpwnam(self._rights.accounts.replace("{username}", name)).pw_uid
-        except (KeyError, ValueError):
-            return None
+        account = self._rights.accounts.replace("{username}", name)
+        for each in (account, shortened(account)):
+            try:
+                return pwd.getpwnam(each).pw_uid
+            except (KeyError, ValueError):
+                continue
+        return None
 
     async def _exchanged(self, code: str) -> str | None:
         """The token that a code stands for; None where the Hub does not take it."""
@@ -227,6 +245,17 @@ class HubGate:
         found = await asyncio.to_thread(_asked, f"{self._hub.api_url}/oauth2/token", form=form)
         token = None if found is None else found.get("access_token")
         return token if isinstance(token, str) else None
+
+
+def shortened(account: str) -> str:
+    """As The Littlest JupyterHub names the account of a user whose name is too long for Linux.
+
+    https://github.com/jupyterhub/the-littlest-jupyterhub/blob/main/tljh/normalize.py
+    """
+    if len(account) < LONG_ACCOUNT:
+        return account
+    digest = hashlib.sha256(account.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{account[:LONG_ACCOUNT]}-{digest[:5]}"
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
