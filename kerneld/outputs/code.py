@@ -113,12 +113,10 @@ def is_in(cell: CellPart, line: GrowthLine | Frame) -> bool:
     return line.execution_count is not None and line.execution_count == cell.execution_count
 
 
-def finished_lines(incident: Incident, view: View) -> list[str]:
-    """The cells before the last one: what each did to the memory, and its first words."""
+def finished_rows(incident: Incident) -> list[tuple[str, str, str, str, str]]:
+    """The cells before the last one: number, how long, what each did to the memory, its first words."""
     ended = [cell for cell in incident.cells if not _is_last(cell, incident.cell)][-FINISHED_CELLS:]
-    if not ended:
-        return []
-    rows = [
+    return [
         (
             "" if cell.execution_count is None else f"[{cell.execution_count}]",
             duration(cell.duration_s),
@@ -128,8 +126,18 @@ def finished_lines(incident: Incident, view: View) -> list[str]:
         )
         for cell in ended
     ]
+
+
+def finished_title(incident: Incident) -> str:
+    return "Cells before it" if incident.cell else "Cells"
+
+
+def finished_lines(incident: Incident, view: View) -> list[str]:
+    rows = finished_rows(incident)
+    if not rows:
+        return []
     widths = [max(cells(row[column]) for row in rows) for column in range(4)]
-    lines = [view.paint("Cells before it" if incident.cell else "Cells", "head")]
+    lines = [view.paint(finished_title(incident), "head")]
     for row in rows:
         fields = zip(row, widths, strict=False)
         lead = "  ".join(pad(text, width, ">") for text, width in fields if width)

@@ -18,7 +18,7 @@ from kerneld.model.vocabulary import Category, Cause
 from kerneld.outputs import json
 from kerneld.outputs.metrics import exposition
 from kerneld.web.archive import Busy
-from kerneld.web.asked import PERIODS, USUAL_PERIOD, asked_of
+from kerneld.web.asked import PERIODS, USUAL_PERIOD, asked_of, time_of
 from kerneld.web.feed import Feed, TooMany, Wanted
 from kerneld.web.gate import Unreachable
 from kerneld.web.site import Counted, Site, errors_of
@@ -55,7 +55,8 @@ class Api:
                 if viewer is None:
                     told = {"www-authenticate": 'Bearer realm="kerneld"'}
                     return JSONResponse({"error": "who asks is not known: send a token"}, 401, told)
-                return await answer(request, viewer)
+                with self._site.turn(viewer):
+                    return await answer(request, viewer)
             except (KerneldError, Busy, Unreachable) as problem:
                 status, words = errors_of(problem)
                 return JSONResponse({"error": words}, status)
@@ -103,17 +104,16 @@ class Api:
     async def _events(self, request: Request, viewer: Viewer) -> Response:
         shows_living = request.query_params.get("of") == "kernels"
         asked = None if shows_living else asked_of(request.query_params, datetime.now(UTC))
-        events = await self._feed.listen(Wanted(viewer, asked and asked.at_any_time()))
+        seen = request.headers.get("last-event-id") or request.query_params.get("after", "")
+        events = await self._feed.listen(Wanted(viewer, asked and asked.at_any_time()), time_of(seen))
         return StreamingResponse(events, 200, NO_BUFFERS, "text/event-stream")
 
     async def _health(self, request: Request) -> Response:
         """Whether this process answers and can read; of whom and what, it says nothing."""
         try:
-            await self._site.archive.version()
-            living = await self._site.archive.living()
+            runs = await self._site.archive.recorder_runs(datetime.now(UTC))
         except (KerneldError, Busy):
             return JSONResponse({"database": False, "recorder": False}, 503)
-        runs = living.is_running(datetime.now(UTC))
         return JSONResponse({"database": True, "recorder": runs})
 
 

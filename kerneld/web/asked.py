@@ -7,7 +7,7 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 from kerneld.errors import UsageError
-from kerneld.model.base import to_us
+from kerneld.model.base import from_us, to_us
 from kerneld.model.vocabulary import Category, Cause
 from kerneld.store import Query
 
@@ -106,6 +106,12 @@ def _position(text: str) -> tuple[int, int] | None:
     if not (at.isdecimal() and number.isdecimal() and len(at) < 18 and len(number) < 18):
         raise UsageError("no such page")
     return int(at), int(number)
+
+
+def time_of(text: str) -> datetime | None:
+    """Of µs since the epoch, as a browser sends back what it was told; None for anything else."""
+    is_time = text.isdecimal() and len(text) < 18
+    return from_us(int(text)) if is_time else None
 
 
 def columns_of(since: datetime | None, oldest: datetime | None, now: datetime) -> tuple[int, int]:

@@ -10,15 +10,18 @@ from kerneld.outputs.units import duration
 
 WIDTH, HEIGHT = 720.0, 200.0
 MOST_POINTS = 480
+CROWD = 80.0
+"""a word's width where letters are largest"""
 ORDER = tuple(Category)
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A place on an axis, and what is written there."""
+    """A place on an axis, and what is written there. is_crowded: not on a small screen."""
 
     at: float
     text: str
+    is_crowded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +65,24 @@ def memory_chart(picture: Picture) -> MemoryChart | None:
         line=line,
         area=f"{line}V{HEIGHT:g}H{points[0][0]:g}Z",
         levels=tuple(Tick(y(level), gib(level)) for level in _levels(top)),
-        marks=tuple(
-            Tick(x(mark.before_s), mark.text) for mark in picture.marks if 0 <= mark.before_s <= span_s
+        marks=_marks(
+            [(x(mark.before_s), mark.text) for mark in picture.marks if 0 <= mark.before_s <= span_s]
         ),
         begin=f"{duration(span_s)} before",
         end_y=y(end),
         limit_y=None if limit is None else y(limit),
         words=_told(samples[0][1], end, span_s, limit),
     )
+
+
+def _marks(places: Sequence[tuple[float, str]]) -> tuple[Tick, ...]:
+    """Words below the chart stand beside those of its ends, and beside each other."""
+    shown, last = list[Tick](), CROWD
+    for at, text in sorted(places):
+        is_crowded = at - last < CROWD or at > WIDTH - 1.5 * CROWD
+        shown.append(Tick(at, text, is_crowded))
+        last = last if is_crowded else at
+    return tuple(shown)
 
 
 def _told(first: int, end: int, span_s: float, limit: int | None) -> str:

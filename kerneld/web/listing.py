@@ -12,7 +12,7 @@ from kerneld.model.vocabulary import Category, Cause, Confidence, State
 from kerneld.outputs.causes import CAUSES
 from kerneld.outputs.headline import tail, what
 from kerneld.outputs.incidents import notebook_words, peak_of_limit
-from kerneld.outputs.kernels import growth_rate, running_cell
+from kerneld.outputs.kernels import growth_rate, running_cell, seconds_to_limit
 from kerneld.outputs.safe import safe_text
 from kerneld.outputs.text import user_name
 from kerneld.outputs.units import duration, of_limit, when, when_exactly
@@ -29,7 +29,7 @@ class Row:
     """One incident of a list. Every text is safe; the template escapes it for HTML."""
 
     uuid: str
-    number: str
+    loop_id: str
     died_at: datetime
     when: str
     when_exactly: str
@@ -52,7 +52,7 @@ def row_of(incident: Incident, view: View) -> Row:
     peak, limit = memory.peak_bytes or memory.last_bytes, memory.limit_bytes
     return Row(
         uuid=incident.uuid,
-        number="" if incident.id is None else str(incident.id),
+        loop_id=incident.loop_id,
         died_at=incident.died_at,
         when=when(incident.died_at, view),
         when_exactly=when_exactly(incident.died_at, view),
@@ -86,6 +86,7 @@ class Life:
     share: float | None
     is_near: bool
     growth: str
+    full_in: str
     up: str
     spark: str
 
@@ -106,6 +107,7 @@ def life_of(state: LivingState, now: datetime) -> Life:
         share=min(1.0, held / limit) if held and limit else None,
         is_near=bool(held and limit and held >= NEAR_LIMIT_SHARE * limit),
         growth=growth_rate(state),
+        full_in="" if (left_s := seconds_to_limit(state)) is None else duration(left_s),
         up=duration(now - state.started_at),
         spark=spark(state.samples),
     )

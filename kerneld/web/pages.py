@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from kerneld.errors import KerneldError
+from kerneld.model.base import to_us
 from kerneld.model.vocabulary import Category, Cause
 from kerneld.outputs.units import when
 from kerneld.web.archive import Busy
@@ -46,7 +47,8 @@ class Pages:
                 # the link that was printed: its token must not stay in the address
                 if viewer is None or "token" in request.query_params:
                     return self._site.gate.ask_in(request)
-                return await show(request, viewer)
+                with self._site.turn(viewer):
+                    return await show(request, viewer)
             except (KerneldError, Busy, Unreachable) as problem:
                 return self._failure(problem, viewer)
 
@@ -73,6 +75,7 @@ class Pages:
             rows=[row_of(incident, view) for incident in page.incidents],
             older=page.older,
             is_first=asked.query.before is None,
+            known_until=str(to_us(now)),
             summary=summary,
             periods={name: PERIOD_WORDS[name] for name in PERIODS},
             causes=list(Cause),

@@ -1,5 +1,6 @@
 """Options and configuration into a running page: the socket first, then the token, then the server."""
 
+import asyncio
 import contextlib
 import signal
 import socket
@@ -7,12 +8,16 @@ from collections.abc import Collection
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kerneld.errors import UsageError
 from kerneld.web.app import application
 from kerneld.web.site import Site
 
 BACKLOG = 256
+PATIENCE_S = 10.0
+"""of a connection, twice: neither a whole question comes, nor is the answer read"""
+MOST_CONNECTIONS = 2_000
 STOP_S = 2
 """streams of events never end by themselves"""
 
@@ -31,20 +36,46 @@ def listener(address: str, port: int) -> socket.socket:
     return made
 
 
+class Connection(H11Protocol):
+    """Who connects and then neither asks nor reads is let go: uvicorn itself would wait for ever."""
+
+    _looked_at: tuple[object, int] | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(PATIENCE_S, self._look)
+
+    def _look(self) -> None:
+        if self.transport.is_closing():
+            return
+        cycle, unread = self.cycle, self.transport.get_write_buffer_size()
+        asks_nothing = cycle is None or cycle.response_complete or cycle.more_body
+        seen = (cycle, unread) if asks_nothing or unread else None
+        if seen is not None and seen == self._looked_at:
+            self.transport.abort()
+            return
+        self._looked_at = seen
+        self.loop.call_later(PATIENCE_S, self._look)
+
+
 def serve(site: Site, at: socket.socket, hosts: Collection[str]) -> None:
     """Until SIGTERM or SIGINT."""
     # the command line has it end the process, as a pipe's reader expects: here a browser is the reader
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    app: Starlette = application(site, hosts)
+    with contextlib.closing(at):
+        server_of(application(site, hosts)).run(sockets=[at])
+
+
+def server_of(app: Starlette) -> uvicorn.Server:
     settings = uvicorn.Config(
         app,
+        http=Connection,
         lifespan="on",
-        log_level="warning",
+        log_level="error",  # what strangers send that is no HTTP is no warning
         access_log=False,  # addresses hold tokens, and what people look for
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=STOP_S,
-        limit_concurrency=2_000,
+        limit_concurrency=MOST_CONNECTIONS,
     )
-    with contextlib.closing(at):
-        uvicorn.Server(settings).run(sockets=[at])
+    return uvicorn.Server(settings)

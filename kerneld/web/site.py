@@ -1,6 +1,8 @@
 """What pages and JSON share: the databases, who looks, and the answers for that person alone."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +22,8 @@ from kerneld.web.story import place_of
 from kerneld.web.viewer import Viewer
 
 KEPT_OVERVIEWS = 64
+MOST_AT_ONCE, MOST_OF_ALL_SEEING = 8, 64
+"""answers under way for one viewer: a browser asks for six at once"""
 
 STATUS: dict[type[KerneldError], int] = {NothingFound: 404, UsageError: 400}
 """of an error of the store; any other is its own failure: 503"""
@@ -55,6 +59,20 @@ class Site:
     """in the metrics, which go where they are scraped"""
     _overviews: OrderedDict[object, Counted] = field(default_factory=OrderedDict)
     _version: tuple[int, int] = (0, 0)
+    _turns: Counter[str] = field(default_factory=Counter)
+
+    @contextmanager
+    def turn(self, viewer: Viewer) -> Iterator[None]:
+        """Busy for whoever asks for so much at once that others would wait."""
+        if self._turns[viewer.name] >= (MOST_OF_ALL_SEEING if viewer.sees_all else MOST_AT_ONCE):
+            raise Busy
+        self._turns[viewer.name] += 1
+        try:
+            yield
+        finally:
+            self._turns[viewer.name] -= 1
+            if not self._turns[viewer.name]:
+                del self._turns[viewer.name]
 
     async def page(self, viewer: Viewer, asked: Asked) -> Page:
         query = viewer.narrowed(asked.query)

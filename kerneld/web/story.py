@@ -12,6 +12,8 @@ from kerneld.outputs.code import (
     FRAMES,
     GROWTH_LINES,
     NO_CODE,
+    finished_rows,
+    finished_title,
     grown_words,
     is_in,
     kept_line,
@@ -81,6 +83,15 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """Of advice."""
+
+    title: str
+    text: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """Every text is safe; the template escapes it for HTML."""
 
@@ -88,11 +99,17 @@ class Story:
     title: str
     short_title: str
     standing: str
+    summary: str
+    advice: tuple[Piece, ...]
+    left_out: str
     facts: tuple[Pair, ...]
     memory: str
     memory_more: str
     chart: MemoryChart | None
     cell: Cell | None
+    ended_title: str
+    ended: tuple[tuple[str, str, str, str, str], ...]
+    """the cells before it: number, how long, what it did to the memory, its peak, its first words"""
     grown: tuple[tuple[str, str], ...]
     frames: tuple[FramePart, ...]
     frames_when: str
@@ -113,11 +130,19 @@ def story_of(incident: Incident, view: View) -> Story:
         title=f"{who(incident)} {what(incident)}",
         short_title=safe_text(tail(incident.notebook.path, 1)) if incident.notebook else who(incident),
         standing=standing(incident),
+        summary=safe_text(incident.summary),
+        advice=tuple(
+            Piece(safe_text(a.title), safe_text(a.text or ""), _code(a.code or ""))
+            for a in incident.advice
+        ),
+        left_out=safe_text(incident.evidence_dropped or ""),
         facts=tuple(pair for row in [*rows, more] for pair in row),
         memory=peak_words(memory),
         memory_more=safe_text("; ".join(more_words(incident))),
         chart=memory_chart(picture),
         cell=_cell(incident),
+        ended_title=finished_title(incident),
+        ended=tuple(finished_rows(incident)),
         grown=_grown(incident),
         frames=_frames(incident),
         frames_when=_before(incident),

@@ -1,16 +1,15 @@
 """The page, over a real port: who sees what, nothing runs that a user wrote, and it is live."""
 
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from incidents import HOSTILE, MIB, asked_for, full
+from hostile_texts import XSS
+from incidents import MIB, asked_for, full
 from web_rig import (
     ALICE,
     BOB,
@@ -18,18 +17,20 @@ from web_rig import (
     TOKEN,
     HeaderGate,
     Web,
+    a_daemon,
     contained,
     owned,
     served,
     token_gate,
+    told_again,
 )  # fmt: skip
 
 import kerneld.web
 from kerneld.live import LiveWriter, row_of
 from kerneld.model.incident import CellPart, Incident
-from kerneld.model.living import DaemonState, LivingState
+from kerneld.model.living import LivingState
 from kerneld.model.process import ProcessKey
-from kerneld.model.vocabulary import Cause, Mode, State
+from kerneld.model.vocabulary import Cause, State
 from kerneld.outputs.chart import Mark, Picture
 from kerneld.store import Store
 from kerneld.web.api import document
@@ -66,36 +67,11 @@ def web(database: Path) -> Iterator[Web]:
         yield web
 
 
-@contextmanager
-def told_again(database: Path, states: list[LivingState]) -> Iterator[None]:
-    """As a recorder does, over and over."""
-    over = threading.Event()
-    rows = [row_of(state) for state in states]
-
-    def tell() -> None:
-        with LiveWriter(database.with_name(f"{database.name}.live")) as live:
-            while not over.wait(0.5):
-                live.write(rows, a_daemon(), at=datetime.now(UTC))
-
-    thread = threading.Thread(target=tell)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 def wait_until(is_so: Callable[[], bool], deadline_s: float = 20) -> None:
     end = time.monotonic() + deadline_s
     while not is_so():
         assert time.monotonic() < end, f"not within {deadline_s} s"
         time.sleep(0.02)
-
-
-def a_daemon() -> DaemonState:
-    now = datetime.now(UTC)
-    return DaemonState(pid=1, started_at=now, version="0", mode=Mode.SYSTEM, database="/x")
 
 
 def living(end: Incident) -> LivingState:
@@ -202,19 +178,6 @@ def test_others_processes_have_names_for_the_admin_alone(web: Web, viewer: str, 
 
 
 # ---------------------------------------------------------------- nothing runs that a user wrote
-
-XSS = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "' onmouseover='alert(1)",
-    "</title><svg/onload=alert(1)>",
-    "{{ 7*7 }}{% raw %}",
-    "javascript:alert(1)//",
-    "</code></pre><iframe srcdoc='<script>alert(1)</script>'>",
-    "</script><script>alert(1)</script>",
-    "--><a href=javascript:alert(1)>x</a>",
-    HOSTILE,
-]
 
 
 class Tags(HTMLParser):

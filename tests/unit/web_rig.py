@@ -11,18 +11,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import uvicorn
 from incidents import full, incident
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from kerneld.live import LiveWriter, row_of
 from kerneld.model.incident import ContainerPart, Incident, NotebookPart, UserPart
+from kerneld.model.living import DaemonState, LivingState
+from kerneld.model.vocabulary import Mode
 from kerneld.store.query import HubUser
 from kerneld.web.app import application
 from kerneld.web.archive import Archive
 from kerneld.web.gate import Gate, TokenGate
 from kerneld.web.render import Renderer
+from kerneld.web.serving import server_of
 from kerneld.web.site import Site
 from kerneld.web.viewer import Viewer
 
@@ -137,11 +140,7 @@ def served(database: Path, gate: Gate | None = None, *, base: str = "/") -> Iter
     )
     with socket.socket() as at:
         at.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            application(site, ["hub.example.org"]),
-            log_level="warning", lifespan="on", timeout_graceful_shutdown=1,
-        )  # fmt: skip
-        server = uvicorn.Server(config)
+        server = server_of(application(site, ["hub.example.org"]))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [at]})
         thread.start()
         while not server.started:
@@ -155,3 +154,28 @@ def served(database: Path, gate: Gate | None = None, *, base: str = "/") -> Iter
 
 def token_gate(viewer: str = "admin") -> TokenGate:
     return TokenGate(TOKEN, VIEWERS[viewer], Renderer("/", UTC), port=1)
+
+
+@contextmanager
+def told_again(database: Path, states: list[LivingState]) -> Iterator[None]:
+    """As a recorder does, over and over."""
+    over = threading.Event()
+    rows = [row_of(state) for state in states]
+
+    def tell() -> None:
+        with LiveWriter(database.with_name(f"{database.name}.live")) as live:
+            while not over.wait(0.5):
+                live.write(rows, a_daemon(), at=datetime.now(UTC))
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def a_daemon() -> DaemonState:
+    now = datetime.now(UTC)
+    return DaemonState(pid=1, started_at=now, version="0", mode=Mode.SYSTEM, database="/x")

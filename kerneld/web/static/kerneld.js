@@ -13,13 +13,25 @@
   };
 
   const place = (data) => {
-    const known = rows.querySelector(`[data-uuid="${CSS.escape(data.uuid)}"]`);
     const fresh = parsed(data.html).firstElementChild;
+    const same = (name, value) => rows.querySelector(`[data-${name}="${CSS.escape(value)}"]`);
+    const known = same("uuid", data.uuid);
+    if (known?.innerHTML === fresh.innerHTML) return; // told again after a pause
     if (known) known.replaceWith(fresh);
-    else rows.prepend(fresh);
+    else {
+      same("loop", fresh.dataset.loop)?.remove(); // a loop is one line: its latest death's
+      rows.prepend(fresh);
+      count();
+    }
     fresh.classList.add("fresh");
     document.getElementById("empty")?.remove();
     told.textContent = data.told;
+  };
+
+  const count = () => {
+    const counted = document.querySelector("[data-count]");
+    const number = ++counted.dataset.count;
+    counted.textContent = `${number.toLocaleString("en")} incident${number === 1 ? "" : "s"}`;
   };
 
   if (body.dataset.events) {
