@@ -43,7 +43,7 @@ FOREIGN = {
     "a number of an issue": re.compile(
         r"\bissues? #?\d+|(?<![\w&(/'\"])#\d+\b(?![\w;])", re.IGNORECASE
     ),
-    "a folder of one machine": re.compile(r"(?<![\w.{])/(?:work\b|opt/(?!kerneld\b))"),
+    "a folder of one machine": re.compile(r"(?<![\w.{])/(?:work\b|opt/(?!kerneld\b|tljh\b))"),
     "who or what wrote it": re.compile(r"\b(?:AI|LLM|chatbot|assistant|subagent)s?\b"),
 }
 

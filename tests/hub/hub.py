@@ -15,14 +15,24 @@ from machine import PID_1, Machine, wait_for
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 TOKEN, TESTS_TOKEN, PASSWORD = "f" * 64, "e" * 64, "a-password"
+LIMIT_MIB = 900
+"""of a user's server, with all its kernels"""
 PEOPLE = {"ana": 20421, "ben": 20422}
 
 
 def readme_lines(page_port: int) -> str:
     """What the README says stands in jupyterhub_config.py, with this test's token and port."""
-    text = (ROOT / "README.md").read_text()
-    (block,) = re.findall(r"^```python\n(c\.JupyterHub.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    for said, here in (("THE-TOKEN-OF-HUB.ENV", TOKEN), ("127.0.0.1:9988", f"127.0.0.1:{page_port}")):
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+    (block,) = [block for block in blocks if "THE-TOKEN-OF-HUB.ENV" in block]
+    (spawner,) = [block for block in blocks if "SystemdSpawner" in block]
+    block += spawner
+    here_it_is = {
+        "THE-TOKEN-OF-HUB.ENV": TOKEN,
+        "127.0.0.1:9988": f"127.0.0.1:{page_port}",
+        '"users": []': '"users": ["ops"]',
+        '"4G"': f'"{LIMIT_MIB}M"',
+    }
+    for said, here in here_it_is.items():
         assert said in block
         block = block.replace(said, here)
     return block

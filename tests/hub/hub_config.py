@@ -8,15 +8,16 @@ given = json.loads(os.environ["HUB_GIVEN"])
 c = get_config()  # noqa: F821 - JupyterHub's own
 exec(compile(given["readme"], "README.md", "exec"))
 
-c.JupyterHub.services += [{"name": "tests", "api_token": given["tests_token"]}]
-c.JupyterHub.load_roles += [
-    {
-        "name": "tests",
-        "scopes": ["admin:users", "admin:servers", "access:servers", "tokens"],
-        "services": ["tests"],
-    }
-]
-next(r for r in c.JupyterHub.load_roles if r["name"] == "kerneld-support")["users"] = ["ops"]
+c.JupyterHub.services.append({"name": "tests", "api_token": given["tests_token"]})
+c.JupyterHub.load_roles.extend(
+    [
+        {
+            "name": "tests",
+            "scopes": ["admin:users", "admin:servers", "access:servers", "tokens"],
+            "services": ["tests"],
+        },
+    ]
+)
 c.JupyterHub.bind_url = f"http://127.0.0.1:{given['port']}"
 c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{given['hub_port']}"
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{given['proxy_port']}"
@@ -28,7 +29,6 @@ c.JupyterHub.authenticator_class = "dummy"
 c.DummyAuthenticator.password = given["password"]
 c.Authenticator.allowed_users = {"ana", "ben", "ops"}
 c.Authenticator.admin_users = {"boss"}
-c.JupyterHub.spawner_class = "localprocess"
 c.Spawner.cmd = [str(Path(given["scripts"]) / "jupyterhub-singleuser")]
-c.Spawner.args = ["--ServerApp.jpserver_extensions={}"]
+c.Spawner.args = ["--ServerApp.jpserver_extensions={{}}"]  # it expands names in braces
 c.Spawner.start_timeout = 60

@@ -9,9 +9,9 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hub import PASSWORD, Hub
+from hub import LIMIT_MIB, PASSWORD, Hub
 from machine import wait_for
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from kerneld.model.incident import Incident
 from kerneld.model.vocabulary import Cause, State
@@ -24,9 +24,9 @@ pytestmark = [
     pytest.mark.timeout(180),
 ]
 PAGE = "/services/kerneld/"
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 SHOTS = os.environ.get("KERNELD_SHOTS")
 LEAVES = "import os, time\ntime.sleep(0.5)\nos._exit({})"
+GROWS = "import time\nheld = []\nwhile True:\n    held.append(b'x' * 10_000_000)\n    time.sleep(0.02)"
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +36,6 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     with Hub(tmp_path_factory.mktemp("hub"), proxy) as hub:
         hub.start_servers()
         yield hub
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +72,8 @@ def ends(hub: Hub, people: dict[str, BrowserContext]) -> dict[str, Incident]:
     notebooks["liar"] = hub.notebook("ana", "liars-work.ipynb", kernel="liar")
     for status, notebook in enumerate(notebooks.values(), 3):
         notebook.run(LEAVES.format(status))
+    notebooks["big"] = hub.notebook("ana", "bigs-work.ipynb")
+    notebooks["big"].run(GROWS)
     for name in notebooks:
         page.locator(".row", has_text=f"{name}s-work.ipynb").wait_for(timeout=20_000)
     return {name: settled(hub, notebook.kernel_id) for name, notebook in notebooks.items()}
@@ -109,6 +103,14 @@ def test_the_admin_sees_an_incident_appear_and_opens_its_story(
     assert ends["ana"].cause is Cause.HARD_EXIT
     page.locator("[data-back]").click()
     page.wait_for_url(f"**{PAGE}")
+
+
+def test_a_limit_of_the_spawner_is_told_as_the_limit(ends: dict[str, Incident]) -> None:
+    """SystemdSpawner makes a unit of each server, and the README's line its limit."""
+    end = ends["big"]
+    assert (end.cause, end.memory.limit_bytes) == (Cause.OOM_CGROUP, LIMIT_MIB << 20)
+    assert (end.memory.limit_path or "").endswith("/jupyter-ana-singleuser.service")
+    assert end.user.hub_name == "ana"
 
 
 WHERE = ["incidents/{uuid}", "incidents/{id}", "api/v1/incidents/{uuid}", "api/v1/incidents/{id}"]
@@ -227,6 +229,25 @@ def test_a_login_that_another_began_is_refused(hub: Hub, people: dict[str, Brows
     assert people["ana"].request.get(f"{callback}{state}").status == 403, "in another browser"
     assert web.get(f"{callback}{state}", Cookie=own)[0] == 403, "a code that the Hub did not give"
     assert web.get(f"{callback}{state}", Cookie=own)[0] == 403, "a second time"
+
+
+def test_who_leaves_the_hub_has_left_the_page(
+    hub: Hub, browser: Browser, ends: dict[str, Incident]
+) -> None:
+    """At once, and whoever logs in next in that browser sees the own."""
+    context = browser.new_context(base_url=hub.url)
+    page = context.new_page()
+    anas, bens = (f"{PAGE}incidents/{ends[owner].uuid}" for owner in ("ana", "ben"))
+    log_in(page, "ana")
+    page.goto(anas)
+    assert page.request.get(anas, max_redirects=0).status == 200
+    page.goto("/hub/logout")
+    assert page.request.get(anas, max_redirects=0).status == 303
+    log_in(page, "ben")
+    page.goto(bens)
+    assert ends["ben"].uuid in page.content()
+    assert page.request.get(anas).status == 404
+    context.close()
 
 
 def test_a_link_leads_back_here_and_nowhere_else(hub: Hub, people: dict[str, BrowserContext]) -> None:
