@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 
@@ -327,6 +329,64 @@ def test_a_death_is_told_outside_by_a_process_without_rights(machine: Machine) -
         assert "chmod 640" in log
         assert "kerneld.db" not in log, "a stopped daemon's database is read, too"
         assert machine.show("ActiveState", "kerneld-notify") == "active"
+
+
+HUB_ENV = """JUPYTERHUB_API_TOKEN=x
+JUPYTERHUB_API_URL=http://127.0.0.1:9/hub/api
+JUPYTERHUB_SERVICE_PREFIX=/services/kerneld/
+JUPYTERHUB_SERVICE_URL=http://127.0.0.1:{}
+"""
+READERS = ("kerneld-web", "kerneld-query", "kerneld-notify")
+
+
+def test_who_only_reads_may_be_killed_or_gone_and_the_recorder_does_not_notice(
+    machine: Machine,
+) -> None:
+    """And after the recorder was killed, with its log left beside the database, each reads that."""
+    with webhook() as server, socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        rules = f'[daemon]\nsettle_s = 0.5\n[notify.ops]\nwebhook = "{server.url}"\n'
+        machine.path("/etc/kerneld/config.toml").write_text(rules)
+        machine.path("/etc/kerneld/hub.env").write_text(HUB_ENV.format(port))
+        machine.drop_in("Restart=no")
+        machine.start()
+        machine.systemctl("start", "kerneld-query.socket", "kerneld-web", "kerneld-notify")
+        told_to(machine, ANA, "incidents")
+        recorder, said = machine.daemon_pid(), machine.told()
+        machine.systemctl("kill", "--signal=SIGKILL", *READERS)
+        with Notebook(machine) as notebook:
+            watched(machine, notebook)
+            notebook.begin(SEGFAULT)
+            notebook.reap()
+            settled_end_of(machine, notebook)
+            wait_for(lambda: server.got, 15, "the notifier is back, and tells")
+        machine.systemctl("stop", *READERS)
+        with Notebook(machine) as notebook:
+            watched(machine, notebook)
+            notebook.begin(SEGFAULT)
+            notebook.reap()
+            end = settled_end_of(machine, notebook)
+        assert (machine.daemon_pid(), machine.told()) == (recorder, said)
+        machine.signal(signal.SIGKILL)
+        wait_for(lambda: machine.show("ActiveState") == "failed", 10, "the recorder is gone")
+        assert machine.path("/var/lib/kerneld/kerneld.db-wal").stat().st_size, "its log was left"
+        machine.systemctl("start", "kerneld-web", "kerneld-notify")
+        wait_for(lambda: len(server.got) == 2, 15, "the notifier tells what it missed")
+        assert server.got[1].document["incident"]["uuid"] == end.uuid
+        assert end.uuid in told_to(machine, ANA, "incidents", "--json").stdout
+        health = f"http://127.0.0.1:{port}/services/kerneld/healthz"
+        wait_for(
+            lambda: answer_of(health) == {"database": True, "recorder": False}, 15, "the page reads"
+        )
+
+
+def answer_of(url: str) -> object:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return json.load(answer)
+    except OSError:
+        return None
 
 
 # ---------------------------------------------------------------- the user unit

@@ -192,6 +192,22 @@ def test_rules_and_dashboard_speak_of_metrics_that_exist() -> None:
     assert set(re.findall(r'category="([^"]+)"', RULES)) <= set(Category)
 
 
+def test_no_panel_of_the_dashboard_lies_on_another() -> None:
+    """Grafana has 24 columns; every panel asks the data source that is chosen above."""
+    places = [(panel["id"], panel["gridPos"]) for panel in BOARD["panels"]]
+    assert len({number for number, _ in places}) == len(places)
+    covered = [
+        (x, y)
+        for _, at in places
+        for x in range(at["x"], at["x"] + at["w"])
+        for y in range(at["y"], at["y"] + at["h"])
+    ]
+    assert len(set(covered)) == len(covered)
+    assert max(x for x, _ in covered) == 23
+    asked = {str(p["datasource"]["uid"]) for p in BOARD["panels"] if p["type"] != "row"}
+    assert asked == {"${datasource}"}
+
+
 def promtool(folder: Path, *words: str) -> str:
     done = subprocess.run(["promtool", *words], cwd=folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
