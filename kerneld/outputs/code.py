@@ -13,7 +13,7 @@ from kerneld.outputs.view import View
 AROUND = 6
 """lines of a cell shown before and after the marked one"""
 
-NOTE_COLUMN = 60
+NOTE_COLUMN = 72
 """how much grew stands beside its line, not at the far end of a wide terminal"""
 
 FRAMES = 12

@@ -1,5 +1,6 @@
 """An incident to its facts: pairs of a name and a value, the first ones in rows of two."""
 
+import re
 from collections.abc import Iterable
 
 from kerneld.model.incident import Incident
@@ -11,6 +12,7 @@ from kerneld.outputs.view import View
 
 Pair = tuple[str, str]
 
+_PSI = re.compile(r"some avg10=(\d{1,3}\.\d\d) full avg10=(\d{1,3}\.\d\d)")
 _BY_LINUX = (Cause.OOM_HOST, Cause.OOM_CGROUP)
 
 
@@ -131,5 +133,14 @@ def _host(incident: Incident) -> Iterable[str]:
     ):
         if value is not None:
             yield f"{size(value)} {name} free"
-    if state.psi_memory:
-        yield f"memory pressure {state.psi_memory}"
+    if pressure := _pressure(state.psi_memory or ""):
+        yield f"memory pressure {pressure}"
+
+
+def _pressure(told: str) -> str:
+    """`41 %, 30 % for all` of Linux's own words; "" where nobody waited."""
+    found = _PSI.fullmatch(told)
+    if found is None:
+        return told
+    some, full = (round(float(share)) for share in found.groups())
+    return f"{some} %" + (f", {full} % for all" if full else "") if some else ""

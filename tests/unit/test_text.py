@@ -10,7 +10,7 @@ from incidents import DIED, GIB, MIB, NOW, asked_for, full, hard_exit, incident,
 from rich.cells import cell_len
 
 from kerneld.model.evidence import growth_span_s
-from kerneld.model.incident import Incident, LoopPart, MemoryPart, UserPart
+from kerneld.model.incident import HostState, Incident, LoopPart, MemoryPart, UserPart
 from kerneld.model.living import LivingState
 from kerneld.model.process import ProcessKey
 from kerneld.model.verdict import Killer
@@ -231,7 +231,7 @@ def test_what_linux_counted_above_the_limit_stands_at_the_limits_own_label() -> 
 
 def test_growth_stands_beside_its_line_on_a_wide_terminal() -> None:
     (line,) = (row for row in story(full(), View(NOW, UTC, 140)).splitlines() if "▸" in row)
-    assert line.index("+3.6 GiB") < 80
+    assert line.index("+3.6 GiB") < 96
 
 
 def test_a_limit_that_was_never_near_does_not_flatten_the_chart() -> None:
@@ -341,3 +341,17 @@ def test_limit_cell_and_forecast_are_whole_in_80_columns() -> None:
     title, row, _ = kernels_table([far], VIEW).splitlines()
     assert title.endswith("MEMORY / LIMIT     GROWTH  FULL IN")
     assert row.endswith("[7] 42 s     50 MiB / 4.0 GiB  +80 MiB/s     51 s")
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("some avg10=41.20 full avg10=30.00", "memory pressure 41 %, 30 % for all"),
+        ("some avg10=2.00 full avg10=0.10", "memory pressure 2 %"),
+        ("some avg10=0.00 full avg10=0.00", None),
+    ],
+)
+def test_memory_pressure_is_told_where_there_was_any(told: str, said: str | None) -> None:
+    page = story(full(host_state=HostState(psi_memory=told)), View(NOW, UTC, 100))
+    assert ("memory pressure" in page) is (said is not None)
+    assert said is None or said in page
