@@ -60,7 +60,7 @@ OWNED: dict[str, set[str]] = {
     "store": {"sqlite_utils"},
     "live": {"sqlite_utils"},
     "outputs": {"rich", "prometheus_client"},
-    "web": {"starlette", "uvicorn", "jinja2"},
+    "web": {"starlette", "uvicorn", "h11", "jinja2"},
     "cli": {"typer", "click", "rich"},
 }
 THIRD_PARTY = {

@@ -6,7 +6,7 @@ from typing import Protocol
 from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
@@ -136,13 +136,13 @@ class TokenGate:
 async def _fields(request: Request) -> dict[str, str]:
     """A form's, of 8 KiB at most."""
     body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_FORM_BYTES:
-            raise HTTPException(413)
     try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_FORM_BYTES:
+                raise HTTPException(413)
         fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
-    except ValueError:
+    except (ValueError, ClientDisconnect):
         raise HTTPException(400) from None
     return {name: values[0] for name, values in fields.items()}
 

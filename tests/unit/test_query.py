@@ -227,6 +227,25 @@ def test_one_who_only_connects_does_not_keep_the_places(database: Path) -> None:
         assert told.id == 4
 
 
+def test_a_question_that_comes_in_drops_has_its_time_in_all(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not anew for each: a place would be taken for hours."""
+    monkeypatch.setattr("kerneld.query.server.REQUEST_S", 0.3)
+    with served(database) as where, socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(where))
+        end = time.monotonic() + 10
+        with pytest.raises(BrokenPipeError):
+            drip(connection, end)
+        assert time.monotonic() < end
+
+
+def drip(connection: socket.socket, end: float) -> None:
+    while time.monotonic() < end:
+        connection.sendall(b" ")
+        time.sleep(0.05)
+
+
 def until(
     where: Path, is_so: Callable[[Incident | None], bool], what: str, deadline_s: float = 10
 ) -> Incident | None:

@@ -18,6 +18,7 @@ from kerneld.model.incident import LoopPart
 from kerneld.store import Store
 from kerneld.web.guards import HEADERS
 from kerneld.web.logins import Logins, word_name
+from kerneld.web.serving import listener
 
 
 @pytest.fixture
@@ -54,6 +55,21 @@ def test_who_does_not_go_on_is_let_go(
     with served(database, token_gate()) as web, connected(web, said) as stream:
         while stream.recv(65536):
             pass
+
+
+def test_what_is_no_http_fills_no_log(database: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    said = b"POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    with served(database, token_gate()) as web, connected(web, said) as stream:
+        assert b" 400 " in stream.recv(100)
+        while stream.recv(65536):
+            pass
+    assert capfd.readouterr().err == ""
+
+
+def test_no_answer_waits_for_an_acknowledgement() -> None:
+    """asyncio turns that off for sockets that say TCP themselves; else each answer takes 40 ms."""
+    with listener("127.0.0.1", 0) as at:
+        assert at.proto == socket.IPPROTO_TCP
 
 
 def test_who_does_not_read_the_answer_is_let_go(

@@ -25,7 +25,7 @@ from kerneld.web.app import application
 from kerneld.web.archive import Archive
 from kerneld.web.gate import Gate, TokenGate
 from kerneld.web.render import Renderer
-from kerneld.web.serving import server_of
+from kerneld.web.serving import listener, server_of
 from kerneld.web.site import Site
 from kerneld.web.viewer import Viewer
 
@@ -138,8 +138,7 @@ def served(database: Path, gate: Gate | None = None, *, base: str = "/") -> Iter
     site = Site(
         Archive(database, database.with_name(f"{database.name}.live")), gate or HeaderGate(), renderer
     )
-    with socket.socket() as at:
-        at.bind(("127.0.0.1", 0))
+    with listener("127.0.0.1", 0) as at:
         server = server_of(application(site, ["hub.example.org"]))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [at]})
         thread.start()
