@@ -91,8 +91,8 @@ def _lacks_browser() -> str | None:
 
 
 def _lacks_hub() -> str | None:
-    if not importlib.util.find_spec("jupyterhub"):
-        return "no JupyterHub: `pip install jupyterhub`"
+    if not all(map(importlib.util.find_spec, ("jupyterhub", "systemdspawner"))):
+        return "no JupyterHub: `pip install jupyterhub jupyterhub-systemdspawner`"
     if not shutil.which("configurable-http-proxy"):
         return "no proxy for JupyterHub: `npm install --global configurable-http-proxy`"
     return None
