@@ -123,14 +123,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
-    """A file a worker; but what shares live deaths, tracefs or a booted systemd stays on one, first."""
+    """A file a worker; but what shares live deaths or tracefs stays on one, and booted systemds do."""
     return Rooms(config, log)
 
 
 class Rooms(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "live" if {"live", "system"} & set(file.split("/")) else file
+        room = Path(file).parent.name
+        if room == "live" or file.endswith("/test_trace.py"):
+            return "live"
+        return "system" if room == "system" else file
 
 
 @pytest.hookimpl(tryfirst=True)

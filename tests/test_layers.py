@@ -1,6 +1,7 @@
 """The arrows of the house: who may import whom, held over the syntax tree of every module."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,9 @@ def test_imports_stand_at_the_top(path: Path) -> None:
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             inner = [n for n in ast.walk(function) if isinstance(n, ast.Import | ast.ImportFrom)]
             assert not inner, f"{function.name} imports inside, line {function.lineno}"
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest would collect one of them only."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []

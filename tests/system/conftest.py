@@ -12,8 +12,9 @@ sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    """A machine with PID 1: the service as it is installed."""
+    """A machine with PID 1: the service as it is installed, but for the trace: a host has one."""
     with Machine(tmp_path / "machine", PID_1) as made:
+        made.trace_nothing()
         yield made
 
 

@@ -208,11 +208,15 @@ class Machine:
         print(json.dumps([kind, database]), file=self._window.stdin, flush=True)
         return json.loads(self._window.stdout.readline())
 
-    def drop_in(self, *lines: str) -> None:
+    def drop_in(self, *lines: str, name: str = "test") -> None:
         folder = self.path("/etc/systemd/system/kerneld.service.d")
-        folder.mkdir()
-        (folder / "test.conf").write_text("\n".join(["[Service]", *lines, ""]))
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.conf").write_text("\n".join(["[Service]", *lines, ""]))
         self.systemctl("daemon-reload")
+
+    def trace_nothing(self) -> None:
+        """A host has one trace of signals, and tests beside this one may have it."""
+        self.drop_in("ExecStartPre=", "ExecStopPost=", name="untraced")
 
     def signal(self, which: signal.Signals) -> None:
         self.systemctl("kill", f"--signal={which.name}", "--kill-whom=main", "kerneld")

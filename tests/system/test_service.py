@@ -24,10 +24,6 @@ from kerneld.proc.capabilities import Capability
 
 pytestmark = [pytest.mark.needs_systemd, pytest.mark.needs_root, pytest.mark.timeout(90)]
 LIVE = "/run/kerneld/live.db"
-SOURCES = {
-    "exits", "proc-connector", "taskstats", "linux-log", "signal-trace", "memory", "iopub",
-    "discovery", "stacks", "journal",
-}  # fmt: skip
 SEGFAULT = "import ctypes, time\ntime.sleep(0.5)\nctypes.string_at(0)"
 """its pause lets iopub tell of the cell: what the kernel has not sent dies with it"""
 GROW = "import os\nx = [os.urandom(20_000) for i in range(20_000)]\nos.kill(os.getpid(), 9)"
@@ -137,32 +133,6 @@ def test_others_see_that_it_runs_and_nothing_more(machine: Machine) -> None:
         assert set(modes.values()) == {0o600}, modes
 
 
-def test_its_pre_start_makes_the_signal_trace_and_its_stop_removes_it(machine: Machine) -> None:
-    """With root's rights (`+`), which the collector has not."""
-    instance = machine.path("/sys/kernel/tracing/instances/kerneld")
-    machine.start()
-    assert instance.exists()
-    machine.systemctl("stop", "kerneld")
-    assert not instance.exists()
-
-
-@pytest.fixture
-def traced(sandbox: Machine) -> Iterator[Machine]:
-    """A user manager gives no right by `+`: the trace is made and removed here."""
-    sandbox.run(sys.executable, "-m", "kerneld.tracing", "up")
-    yield sandbox
-    sandbox.systemctl("stop", "kerneld")
-    sandbox.run(sys.executable, "-m", "kerneld.tracing", "down")
-
-
-def test_every_source_speaks_in_its_sandbox(traced: Machine) -> None:
-    traced.start()
-
-    wait_for(lambda: {s.name for s in traced.sources()} >= SOURCES, 30, "word of all ten sources")
-    down = {source.name: source.reason for source in traced.sources() if not source.up}
-    assert down == {"journal": "no systemd journal is kept here"}
-
-
 def test_a_segfault_of_another_user_is_told_with_the_line_of_the_linux_log(sandbox: Machine) -> None:
     sandbox.start()
     with Notebook(sandbox) as notebook:
@@ -175,18 +145,6 @@ def test_a_segfault_of_another_user_is_told_with_the_line_of_the_linux_log(sandb
     assert (end.memory.peak_how, end.cell.how if end.cell else None) == (PeakHow.TASKSTATS, "iopub")
     (line,) = [quote.text for quote in end.because if quote.source == "linux-log"]
     assert f"[{notebook.pid}]: segfault at 0" in line
-
-
-def test_who_killed_a_kernel_is_told_by_the_signal_trace(traced: Machine) -> None:
-    traced.start()
-    with Notebook(traced) as notebook:
-        watched(traced, notebook)
-        os.kill(notebook.pid, signal.SIGKILL)
-        notebook.reap()
-        end = settled_end_of(traced, notebook)
-    assert (end.cause, end.confidence) == (Cause.KILLED_BY_PROCESS, Confidence.CERTAIN)
-    assert end.killer is not None
-    assert (end.killer.pid, end.killer.uid) == (os.getpid(), 0)
 
 
 def test_a_kernel_of_another_user_that_grows_has_its_line(sandbox: Machine) -> None:

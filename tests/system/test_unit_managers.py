@@ -20,6 +20,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Incident]:
     with Machine(tmp_path_factory.mktemp("managed") / "machine", PID_1) as machine:
+        machine.trace_nothing()
         return play(machine)
 
 

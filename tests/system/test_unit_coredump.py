@@ -25,6 +25,7 @@ SETTLE_S = 30.0
 @pytest.fixture(scope="module")
 def end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Incident]:
     with Machine(tmp_path_factory.mktemp("cores") / "machine", PID_1) as machine:
+        machine.trace_nothing()
         machine.path("/etc/kerneld/config.toml").write_text(f"[daemon]\nsettle_s = {SETTLE_S}\n")
         install(machine)
         machine.start()
