@@ -2,6 +2,7 @@
 
 from kerneld.model.base import Record
 from kerneld.model.living import DaemonState
+from kerneld.sources.journal import NO_JOURNAL
 
 RUN_AS_ROOT = 'sudo "$(command -v kerneld)" run'
 
@@ -30,3 +31,8 @@ class Report(Record):
     unread: str = ""
     sources: tuple[Check, ...] = ()
     places: tuple[Check, ...] = ()
+
+
+def remedy_of(reason: str, own: str, *, is_root: bool) -> str:
+    """To a user root is the way to all that is there; to root the source's own remedy."""
+    return own if is_root or reason == NO_JOURNAL else RUN_AS_ROOT

@@ -12,6 +12,7 @@ from kerneld.places import Paths
 from kerneld.proc.files import is_slow
 
 LITTLE_SPACE_BYTES = 64 << 20
+_MAGIC = b"SQLite format 3\0"
 _IN_MEMORY = ("tmpfs", "ramfs")
 _POLICIES = {os.SCHED_FIFO: "SCHED_FIFO", os.SCHED_RR: "SCHED_RR"}
 
@@ -41,7 +42,7 @@ def database(path: Path, *, daemon_runs: bool) -> Check:
         )
     problem = _read_problem(path) or ("" if daemon_runs else _write_problem(folder))
     if problem:
-        remedy = f"sudo chown -R {_me()} {folder}" if folder == path.parent else ""
+        remedy = f"sudo chown -R {_me()} {folder}" if _is_mistaken(folder, path) else ""
         return Check(name=name, works=False, says=problem, costs="Nothing is recorded.", remedy=remedy)
     free_bytes = _free_bytes(folder)
     if free_bytes < LITTLE_SPACE_BYTES:
@@ -60,7 +61,7 @@ def runtime_folder(folder: Path) -> Check:
         costs = "What lives now is not shown by `kerneld kernels`."
         return Check(name=name, works=False, says=problem, costs=costs)
     with open("/proc/self/mountinfo", "rb") as mounts:
-        kind = filesystem_type(mounts.read(), str(there))
+        kind = filesystem_type(mounts.read(), os.path.abspath(there))
     if kind in _IN_MEMORY:
         return Check(name=name, works=True, says=f"{folder} (in memory)")
     costs = f"It is on disk ({kind}), not in memory: a small write every 2 s."
@@ -89,17 +90,24 @@ def scheduling(pid: int) -> Check:
 
 
 def _read_problem(path: Path) -> str:
-    """Its first bytes are read; "" where it is not made yet."""
+    """Its first bytes are read; "" where it is not made yet, or still empty."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return f"{path}: it is no regular file"
         with open(path, "rb") as file:
-            file.read(16)
+            begin = file.read(len(_MAGIC))
     except FileNotFoundError:
         return ""
     except OSError as problem:
         return f"{path}: {problem.strerror}{_owned_by(path)}"
-    return ""
+    return "" if begin in (b"", _MAGIC) else f"{path}: it is no database; name kerneld's with --db"
+
+
+def _is_mistaken(folder: Path, path: Path) -> bool:
+    """Whether another's folder or database is in this user's home; elsewhere it is others' by right."""
+    if folder != path.parent or Path.home() not in Path(os.path.abspath(folder)).parents:
+        return False
+    return any(_owned_by(place) for place in (folder, path))
 
 
 def _write_problem(folder: Path) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import islice
 
-from kerneld.doctor.check import RUN_AS_ROOT, Check
+from kerneld.doctor.check import RUN_AS_ROOT, Check, remedy_of
 from kerneld.doctor.folders import connection_files
 from kerneld.doctor.reader import iopub
 from kerneld.doctor.stacks import python_stacks
@@ -104,8 +104,7 @@ def linux_log() -> Check:
 
 
 def _lacking(name: str, problem: SourceUnavailable, costs: str) -> Check:
-    """To a user root is the way to all of it; to root the source's own remedy."""
-    remedy = problem.remedy if os.geteuid() == 0 else RUN_AS_ROOT
+    remedy = remedy_of(problem.reason, problem.remedy, is_root=os.geteuid() == 0)
     return Check(name=name, works=False, says=problem.reason, costs=costs, remedy=remedy)
 
 

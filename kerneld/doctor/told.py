@@ -1,6 +1,6 @@
 """A running daemon's own account of its sources into checks: it knows better than this shell."""
 
-from kerneld.doctor.check import RUN_AS_ROOT, Check
+from kerneld.doctor.check import Check, remedy_of
 from kerneld.doctor.folders import LOST_FILES
 from kerneld.doctor.reader import LOST_CELLS
 from kerneld.doctor.sources import (
@@ -40,6 +40,6 @@ def _check(source: SourceHealth, mode: Mode) -> Check:
     name, costs = NAMES.get(source.name, (source.name, ""))
     if source.up:
         return Check(name=name, works=True, says="")
-    # a user's own daemon can be granted nothing: root is the way to all of it
-    remedy = source.remedy if mode is Mode.SYSTEM else RUN_AS_ROOT
+    # a user's own daemon can be granted nothing
+    remedy = remedy_of(source.reason, source.remedy, is_root=mode is Mode.SYSTEM)
     return Check(name=name, works=False, says=source.reason, costs=costs, remedy=remedy)

@@ -28,6 +28,7 @@ BATCH_BYTES = 16 * 1024
 """what it tells must fit into one datagram of the reader"""
 MAX_LINE_BYTES = 512 * 1024
 """systemd-coredump writes at most 64 frames of 64 threads: 370 KiB with names of 60 letters"""
+NO_JOURNAL = "no systemd journal is kept here"
 CALM_MS = 20
 """a record that takes another one back comes behind it at once"""
 ANSWER_S = 5.0
@@ -45,7 +46,7 @@ def find_journal(folders: tuple[str, ...] = FOLDERS, *, machine_id: str = "/etc/
     files = [f"{folder}/{name}/system.journal" for folder in folders if name]
     found = next((file for file in files if os.path.exists(file)), None)
     if found is None:
-        raise SourceUnavailable("no systemd journal is kept here")
+        raise SourceUnavailable(NO_JOURNAL)
     return found
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from kerneld.doctor.told import told_by_daemon
 from kerneld.model.living import DaemonState, SourceHealth
 from kerneld.model.vocabulary import Mode
 from kerneld.outputs.safe import cells
+from kerneld.sources.journal import NO_JOURNAL
 
 PLAIN = 20417
 DOCTOR = [sys.executable, "-m", "kerneld", "doctor"]
@@ -198,6 +199,27 @@ def test_a_folder_that_is_not_ones_own_takes_no_database(plain: Patient) -> None
 
 
 @needs_root
+@pytest.mark.parametrize("place", ["/etc/kerneld.db", "/usr/lib/kerneld/kerneld.db"])
+def test_nobody_is_told_to_take_a_folder_of_the_system(plain: Patient, place: str) -> None:
+    database = plain.checks("--db", place)["database"]
+    assert (database["works"], database["remedy"]) == (False, "")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.write_bytes(b"\x1f\x8b")])
+def test_what_is_no_database_is_told(own: Patient, make: Callable[[Path], None]) -> None:
+    path = own.home / "other"
+    make(path)
+    os.chown(path, own.uid, own.uid)
+    database = own.checks("--db", str(path))["database"]
+    assert (database["works"], database["remedy"]) == (False, "")
+    assert f"{path}: it is no " in str(database["says"])
+
+
+def test_the_filesystem_of_a_relative_path_is_told(own: Patient) -> None:
+    assert "()" not in str(own.checks("--db", "tmp/kerneld.db")["runtime folder"]["costs"])
+
+
+@needs_root
 def test_a_disk_that_is_nearly_full_is_told(root: Patient) -> None:
     state = root.home / "state"
     state.mkdir()
@@ -286,6 +308,14 @@ def test_a_users_recorder_has_no_unit_to_change(mode: Mode, remedy: str) -> None
         pid=1, started_at=datetime.now(UTC), version="0", mode=mode, database="d", sources=(deaf,)
     )
     assert [check.remedy for check in told_by_daemon(daemon)] == [remedy]
+
+
+@needs_root
+def test_root_mends_no_journal_that_is_not_kept(plain: Patient) -> None:
+    journal = plain.checks()["journal"]
+    if NO_JOURNAL not in str(journal["says"]):
+        pytest.skip("a systemd journal is kept here")
+    assert journal["remedy"] == ""
 
 
 def test_where_cores_go_is_told() -> None:
