@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from kerneld.model.vocabulary import Category, Cause
 
 RuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
-_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][!-~]*)?")
+_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?([/?][!-~]*)?")
 
 
 _CauseWord = Annotated[Cause, Field(strict=False)]
@@ -68,7 +68,10 @@ class NotifyRule(BaseModel):
     @field_validator("webhook")
     @classmethod
     def _is_address(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not _URL.fullmatch(url.get_secret_value()):
+        if url is None:
+            return None
+        address = _URL.fullmatch(url.get_secret_value())
+        if address is None or not 0 < int(address[2] or 80) < 65536:
             raise ValueError("no http:// or https:// address")
         return url
 

@@ -661,6 +661,7 @@ def test_no_secret_of_a_rule_is_ever_shown(tmp_path: Path) -> None:
         ("[notify.a]\nwebhook = 'https://u:S@e.org/'", "notify.a.webhook: allowed is an http://"),
         ("[notify.a]\nwebhook = 'https://e.org/S b'", "notify.a.webhook: allowed is an http://"),
         ("[notify.a]\nwebhook = 'file:///S'", "notify.a.webhook: allowed is an http://"),
+        ("[notify.a]\nwebhook = 'http://e.org:65536/S'", "notify.a.webhook: allowed is an http://"),
         (
             "[notify.a]\ncommand = ['S']",
             "notify.a.command: allowed is a list of words, the first an abs",
