@@ -17,6 +17,7 @@ from kerneld.daemon.accounts import Accounts
 from kerneld.daemon.collector import Collector
 from kerneld.daemon.housekeeping import Housekeeping
 from kerneld.daemon.owner import Owner, Rooms
+from kerneld.daemon.stderr import log_to_stderr
 from kerneld.daemon.systemd import ServiceManager
 from kerneld.discover.candidates import Door
 from kerneld.discover.source import DiscoverySource
@@ -57,26 +58,13 @@ _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
-    _log_to_stderr()
+    log_to_stderr()
     try:
         return _run(options)
     except KerneldError as problem:
         for line in str(problem).splitlines():
             print(f"kerneld: {safe_text(line)}", file=sys.stderr)
         return problem.exit_code
-
-
-class _Safe(logging.Formatter):
-    """Paths and names that others chose, escaped as the command line does."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(safe_text, super().format(record).splitlines()))
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Safe("kerneld: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
