@@ -46,6 +46,15 @@ def identity(path: Path) -> Identity:
     return tuple(found)
 
 
+def is_barred(path: Path) -> bool:
+    """Whether its folder lets nobody look; what was opened before takes commits all the same."""
+    try:
+        os.stat(path)
+    except OSError as problem:
+        return isinstance(problem, PermissionError)
+    return False
+
+
 def log_stamp(path: Path) -> tuple[int, int] | None:
     """The size and time of a database's log: of a database that is written to, they change."""
     try:

@@ -116,7 +116,9 @@ class Store(Reading):
         SQLite then leaves the other database's files alone. StoreError: what lies there can't be used;
         every write fails until it can.
         """
-        if self._lock is None or files.identity(self.path) == self._identity:
+        if self._lock is None or files.is_barred(self.path):
+            return
+        if files.identity(self.path) == self._identity:
             return
         known, self._identity = self._identity, ()
         self._db.conn.close()

@@ -3,7 +3,9 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +54,39 @@ def is_stored(path: Path) -> bool:
 def remove(path: Path) -> None:
     for file in path.parent.glob(f"{path.name}*"):
         file.unlink()
+
+
+SHUT = """
+import os, sys
+from pathlib import Path
+from store_rig import an_end
+from kerneld.store import Store
+path = Path(sys.argv[1]) / "kerneld" / "k.db"
+with Store.open(path) as store:
+    os.chmod(path.parent, 0)
+    store.stay_in_place()
+    store.save_all([(an_end(1), None)])
+    os.chmod(path.parent, 0o700)
+with Store.read(path) as store:
+    print(len(list(store.ends())))
+"""
+"""what happens to a database whose folder is shut, as a user who has no way around that"""
+
+
+def test_a_folder_that_is_shut_takes_ends_all_the_same() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        as_plain = []
+        if os.geteuid() == 0:
+            os.chown(folder, UID, UID)
+            as_plain = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups"]
+        done = subprocess.run(
+            [*as_plain, sys.executable, "-c", SHUT, folder],
+            env={"PYTHONPATH": os.path.dirname(__file__), "HOME": folder, "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.stdout == "1\n", done.stderr
 
 
 def test_an_end_after_the_removal_is_there_to_be_read(store: Store, path: Path) -> None:
