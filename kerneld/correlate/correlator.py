@@ -129,7 +129,7 @@ class Correlator:
         changes: dict[str, object] = {"settled": True, "blind": self._recent.blindness(case)}
         if memory is not None:
             changes["memory"] = seen_again(memory, case.memory)
-        if cgroup is not None:
+        if cgroup is not None and not (case.cgroup and case.cgroup.after):
             changes["cgroup"] = cgroup
         self._change(uuid, **changes)
         self._join_workers(self._cases[uuid])

@@ -192,6 +192,12 @@ def deadly_signal(case: Case) -> SignalSent | None:
     return next((sent for sent in reversed(case.signals) if sent.signal == number), None)
 
 
+def by_service_manager(sent: SignalSent) -> bool:
+    """By PID 1, or by the systemd that is a user's own manager."""
+    own = (sent.sender_comm, sent.sender_unit) == ("systemd", "init.scope")
+    return not sent.by_linux and (sent.sender_pid == 1 or own)
+
+
 def shot_by_server(case: Case) -> SignalSent | None:
     """The deadly signal, where the kernel's own server sent it: somebody had asked the server."""
     sent = deadly_signal(case)
@@ -254,6 +260,13 @@ def may_have_been_killed(case: Case) -> bool:
     """By SIGKILL, or with a status that nobody saw; who left with a code was not killed."""
     end = exit_of(case)
     return end.signal == signal.SIGKILL or end.how is ExitHow.LOST
+
+
+def oom_beside(case: Case) -> LogRecord | None:
+    """Linux's last line on a kill for memory of another process in the same cgroup."""
+    own = case.process.cgroup.path if case.process.cgroup else None
+    beside = [r for r in case.neighbours if own is not None and r.event.cgroup == own]
+    return next((r for r in reversed(beside) if r.at <= case.died_at + LOG_SLACK), None)
 
 
 OOM_WINDOW = timedelta(seconds=60)

@@ -236,7 +236,7 @@ class SignalSent(Record):
 
 Deed = Literal[
     "killed-for-memory", "signalled", "stopping",
-    "session-end", "time-limit", "start-timeout", "watchdog", "dumped-core",
+    "session-end", "time-limit", "start-timeout", "watchdog", "unit-oom", "dumped-core",
     "culled", "shut-down", "restarted", "autorestarted", "start-failed",
 ]  # fmt: skip
 
@@ -246,8 +246,8 @@ class ManagerAct(Record):
 
     manager: systemd-oomd, earlyoom, nohang, systemd; jupyter, whose log its user can write.
     pid: as the manager numbers it. cgroup, unit: all below it is meant, too. kernel_id: Jupyter's.
-    stopping: systemd was asked to. native_stack: of the thread that crashed, where the core was looked
-    into. line: as logged, control characters escaped.
+    stopping: systemd was asked to. unit-oom: Linux killed one of it for memory. native_stack: of the
+    thread that crashed, where the core was looked into. line: as logged, control characters escaped.
     """
 
     type: Literal["manager-act"] = "manager-act"

@@ -4,7 +4,14 @@ import signal
 from datetime import timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import act_upon, deadly_signal, exit_of, fault_object, place_of
+from kerneld.model.evidence import (
+    act_upon,
+    by_service_manager,
+    deadly_signal,
+    exit_of,
+    fault_object,
+    place_of,
+)
 from kerneld.model.facts import LogRecord, ManagerAct, ServerEnd, SignalSent
 from kerneld.model.place import CrashTrace
 from kerneld.model.verdict import Evidence, Killer
@@ -135,11 +142,11 @@ def act_quote(act: ManagerAct) -> Evidence:
     return Evidence(source=source, at=act.at, text=f"{act.manager}: {act.line.strip()}{whom}")
 
 
-def by_pid_1(case: Case) -> tuple[Evidence, ...]:
+def by_systemd(case: Case) -> tuple[Evidence, ...]:
     """What names this very process as the target of systemd's deadly signal: its line, or the trace."""
     act, sent, end = act_upon(case, "signalled"), deadly_signal(case), exit_of(case)
     told = [act_quote(act)] if act is not None and act.signal == end.signal else []
-    if sent is not None and sent.sender_pid == 1 and not sent.by_linux:
+    if sent is not None and by_service_manager(sent):
         told.append(sender_quote(sent))
     return tuple(told)
 

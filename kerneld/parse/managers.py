@@ -46,6 +46,8 @@ MATCHES = (
 STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
 """SD_MESSAGE_UNIT_STOPPING: somebody asked for it, be it by a shutdown; what systemd does of its own
 accord has no such record"""
+OUT_OF_MEMORY = "fe6faa94e7774663a0da52717891d8ef"
+"""SD_MESSAGE_UNIT_OUT_OF_MEMORY: Linux killed a process of the unit for memory"""
 SESSIONS = re.compile(r"user@[0-9]+\.service|session-\w+\.scope|user-[0-9]+\.slice")
 _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}")
 # src/core: log_kill in unit.c, service_dispatch_watchdog and …_timer in service.c, scope.c
@@ -147,6 +149,8 @@ def _of_systemd(record: Mapping[str, object], message: str, at: datetime) -> Man
     if text_field(record.get("MESSAGE_ID")) == STOPPING:
         ends_session = SESSIONS.fullmatch(unit) is not None
         return told.model_copy(update={"did": "session-end"}) if ends_session else told
+    if text_field(record.get("MESSAGE_ID")) == OUT_OF_MEMORY:
+        return told.model_copy(update={"did": "unit-oom"})
     said = message.removeprefix(f"{unit}: ")
     for did, pattern in SYSTEMD:
         found = pattern.fullmatch(said)

@@ -1,7 +1,8 @@
-"""A manager ended it of its own accord: a time limit, a watchdog, the end of a session, a hangup.
+"""A manager ended it of its own accord: a time limit, a watchdog, a session's end, an OOM kill.
 
 Source: https://www.freedesktop.org/software/systemd/man/latest/systemd.service.html (RuntimeMaxSec=,
-WatchdogSec=, TimeoutStartSec=); user@.service ends with the last session of its user; termios(3) on
+WatchdogSec=, TimeoutStartSec=; OOMPolicy=stop, the default: where the OOM killer ends one process of a
+unit, the others get SIGTERM); user@.service ends with the last session of its user; termios(3) on
 SIGHUP. What somebody asked systemd to stop is another matter.
 """
 
@@ -11,13 +12,24 @@ from kerneld.model.case import Case
 from kerneld.model.evidence import (
     act_upon,
     announced_shutdown,
+    by_service_manager,
     deadly_signal,
     exit_of,
+    oom_beside,
     oom_line,
 )
+from kerneld.model.facts import ManagerAct, SignalSent
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
-from kerneld.model.wording import act_quote, by_pid_1, exit_quote, sender_quote, story, subject
+from kerneld.model.wording import (
+    act_quote,
+    by_systemd,
+    exit_quote,
+    log_quote,
+    sender_quote,
+    story,
+    subject,
+)
 
 NEEDS = ("exit", "journal")
 REFINES = frozenset(
@@ -41,10 +53,10 @@ def judge(case: Case) -> Verdict | None:
         return None
     act = act_upon(case, "time-limit", "start-timeout", "watchdog", "session-end")
     if act is None:
-        return _hangup(case)
+        return _after_oom(case) or _hangup(case)
     if not _went_along(case):
         return None
-    proof = by_pid_1(case)
+    proof = by_systemd(case)
     return Verdict(
         cause=Cause.KILLED_BY_MANAGER,
         confidence=Confidence.CERTAIN if proof else Confidence.LIKELY,
@@ -56,7 +68,7 @@ def judge(case: Case) -> Verdict | None:
 def _went_along(case: Case) -> bool:
     """By a signal of systemd's; or it left in good order, as its server had it do, or was one."""
     end, sent = exit_of(case), deadly_signal(case)
-    if sent is not None and not sent.by_linux and sent.sender_pid != 1:
+    if sent is not None and not sent.by_linux and not by_service_manager(sent):
         return False
     if end.signal is not None:
         return end.signal in SENT
@@ -64,12 +76,44 @@ def _went_along(case: Case) -> bool:
     return end.code in (0, 1) and (asked or announced_shutdown(case) is not None)
 
 
+def _after_oom(case: Case) -> Verdict | None:
+    """A server that got SIGTERM leaves in good order: the signal was not what ended it."""
+    act, beside, proof = _oom_in_its_unit(case), oom_beside(case), by_systemd(case)
+    if (act is None and beside is None) or act_upon(case, "stopping") is not None:
+        return None
+    named = act is not None and bool(proof)
+    if not proof and case.scope is Scope.SERVER:
+        proof = tuple(sender_quote(sent) for sent in case.signals if _is_stop(sent))
+    if not proof:
+        return None
+    why = [act_quote(act)] if act is not None else []
+    why += [log_quote(beside)] if beside is not None else []
+    what = f"systemd ended {subject(case)} with its unit, of which the OOM killer had killed a process"
+    return Verdict(
+        cause=Cause.KILLED_BY_MANAGER,
+        confidence=Confidence.CERTAIN if named else Confidence.LIKELY,
+        summary=story(case, what),
+        because=(*why, *proof, exit_quote(case)),
+    )
+
+
+def _oom_in_its_unit(case: Case) -> ManagerAct | None:
+    """systemd says it of the slices and the user's manager above that unit, too: they stop nothing."""
+    told = [act for act in case.acts if (act.did, act.unit) == ("unit-oom", case.process.unit)]
+    return told[-1] if told else None
+
+
+def _is_stop(sent: SignalSent) -> bool:
+    return sent.signal == signal.SIGTERM and by_service_manager(sent)
+
+
 def _hangup(case: Case) -> Verdict | None:
     """SIGHUP: by Linux when a terminal goes, by the leader of its session (a shell) that leaves."""
     sent = deadly_signal(case)
-    if exit_of(case).signal != signal.SIGHUP or (
-        sent is not None and not sent.by_linux and sent.sender_pid not in (1, case.process.sid)
-    ):
+    if exit_of(case).signal != signal.SIGHUP:
+        return None
+    own = sent is None or sent.by_linux or sent.sender_pid == case.process.sid
+    if sent is not None and not own and not by_service_manager(sent):
         return None
     what = f"{subject(case)} got SIGHUP, as when its terminal or its login session is closed"
     return Verdict(

@@ -2,35 +2,51 @@
 
 Source: https://docs.kernel.org/admin-guide/cgroup-v2.html: `oom_kill` counts processes of this cgroup
 killed by *any* OOM killer, so `oom` of a limit over it must have risen too. Counters name nobody.
+After it systemd stops the unit (OOMPolicy=stop, its default), and the server removes the file of the
+dead kernel as of one that it was asked to end: a kernel that did not say so itself was not asked.
 """
 
-import signal
-
 from kerneld.model.case import Case
-from kerneld.model.evidence import OomCounters, exit_of, is_blind, oom_counters, oom_line
+from kerneld.model.evidence import (
+    OomCounters,
+    announced_shutdown,
+    deadly_signal,
+    exit_of,
+    is_blind,
+    may_have_been_killed,
+    oom_counters,
+    oom_line,
+)
 from kerneld.model.sizes import gib
 from kerneld.model.verdict import Evidence, Verdict
-from kerneld.model.vocabulary import Cause, Confidence
+from kerneld.model.vocabulary import Cause, Confidence, ExitHow
 from kerneld.model.wording import exit_quote, story, subject
 
 NEEDS = ("exit", "linux-log", "cgroup")
-REFINES = frozenset({Cause.KILLED})
+REFINES = frozenset({Cause.KILLED, Cause.SHUTDOWN, Cause.SERVER_STOPPED})
 
 SILENT_LOG = "the Linux log was read, and no line of it names this process"
 
 
 def judge(case: Case) -> Verdict | None:
     counters = oom_counters(case)
-    if exit_of(case).signal != signal.SIGKILL or oom_line(case) is not None or counters is None:
+    if not may_have_been_killed(case) or oom_line(case) is not None or counters is None:
         return None
     if counters.kills < 1 or not counters.limit_hit:
         return None
+    sent = deadly_signal(case)
+    if announced_shutdown(case) is not None or (sent is not None and not sent.by_linux):
+        return None
+    lost = exit_of(case).how is ExitHow.LOST
+    if lost and _smaller_half(case) is not None:
+        return None
     against = _against(case, counters)
+    ended = "ended" if lost else "was killed"
     return Verdict(
         cause=Cause.OOM_CGROUP,
         confidence=Confidence.POSSIBLE if against else Confidence.LIKELY,
         summary=story(
-            case, f"memory reached the limit over {counters.own_path}, and {subject(case)} was killed"
+            case, f"memory reached the limit over {counters.own_path}, and {subject(case)} {ended}"
         ),
         because=(Evidence(source="cgroup", text=counters.text), exit_quote(case)),
         against=against,
@@ -40,6 +56,8 @@ def judge(case: Case) -> Verdict | None:
 def _against(case: Case, counters: OomCounters) -> tuple[Evidence, ...]:
     shot = case.cgroup.kills_in_window if case.cgroup else 1
     found: list[Evidence] = []
+    if exit_of(case).how is ExitHow.LOST:
+        found.append(Evidence(source="exit", text="that it was killed was not seen"))
     smaller = _smaller_half(case)
     if smaller is not None:
         found.append(smaller)

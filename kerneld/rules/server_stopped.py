@@ -1,7 +1,9 @@
-"""The server ended by itself (exit, SIGTERM, SIGINT), and its kernels with it.
+"""The server ended by itself (exit, SIGTERM, SIGINT), and its kernels with it, or its unit was stopped.
 
 Source: `cleanup_kernels` in https://github.com/jupyter-server/jupyter_server (serverapp.py) shuts them
-down first; a Hub's stop of a local server orphans them, and they leave with status 1.
+down first; a Hub's stop of a local server orphans them, and they leave with status 1. When a unit is
+stopped, SIGTERM goes to all its processes at once (KillMode=control-group, systemd.kill(5)): its idle
+kernels end seconds before a server that waits for a busy one.
 """
 
 import signal
@@ -10,6 +12,8 @@ from datetime import timedelta
 from kerneld.model.case import Case
 from kerneld.model.evidence import (
     announced_shutdown,
+    by_service_manager,
+    deadly_signal,
     ended_by_itself,
     exit_of,
     file_removed_in_time,
@@ -18,7 +22,7 @@ from kerneld.model.evidence import (
 from kerneld.model.facts import ServerEnd
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
-from kerneld.model.wording import exit_quote, exit_words, server_quote
+from kerneld.model.wording import exit_quote, exit_words, sender_quote, server_quote
 
 NEEDS = ("exit", "iopub", "file")
 REFINES = frozenset(
@@ -39,8 +43,14 @@ def judge(case: Case) -> Verdict | None:
             summary=f"The Jupyter server was stopped: it {exit_words(case)}.",
             because=(exit_quote(case),),
         )
+    if case.scope is not Scope.KERNEL or oom_line(case) is not None:
+        return None
+    return _of_its_server(case) or _of_its_unit(case)
+
+
+def _of_its_server(case: Case) -> Verdict | None:
     server = case.server_end
-    if case.scope is not Scope.KERNEL or server is None or oom_line(case) is not None:
+    if server is None:
         return None
     by_itself = ended_by_itself(server.readings)
     if by_itself is False or not _went_along(case, server):
@@ -51,6 +61,22 @@ def judge(case: Case) -> Verdict | None:
         confidence=proven if by_itself else Confidence.POSSIBLE,
         summary="The kernel ended because its server was stopped.",
         because=(server_quote(server), exit_quote(case)),
+    )
+
+
+def _of_its_unit(case: Case) -> Verdict | None:
+    """Where the journal, which tells who asked for it or why else, can't be read."""
+    sent = deadly_signal(case)
+    if sent is None or sent.signal != signal.SIGTERM or case.process.unit is None:
+        return None
+    crashed = case.server_end is not None and ended_by_itself(case.server_end.readings) is False
+    if crashed or not by_service_manager(sent):
+        return None
+    return Verdict(
+        cause=Cause.SERVER_STOPPED,
+        confidence=Confidence.LIKELY,
+        summary=f"The kernel ended because {case.process.unit} was stopped.",
+        because=(sender_quote(sent), exit_quote(case)),
     )
 
 

@@ -13,6 +13,8 @@ from kerneld.model.evidence import (
     file_removed_in_time,
     lasting_server,
     may_be_front_ends,
+    near_cgroup_limit,
+    oom_counters,
     oom_line,
     shot_by_another,
     shot_by_front_end,
@@ -56,13 +58,20 @@ def _by_file(case: Case) -> Verdict | None:
     if not (lasting_server(case) and file_removed_in_time(case)) or end.code not in (0, None):
         return None
     text = "its living server removed its connection file"
-    lost, sent = end.how is ExitHow.LOST, shot_by_server(case)
+    sent = shot_by_server(case)
+    unsure = end.how is ExitHow.LOST or (sent is None and _may_be_an_oom_kill(case))
     return _verdict(
         case,
-        Confidence.POSSIBLE if lost else Confidence.LIKELY,
+        Confidence.POSSIBLE if unsure else Confidence.LIKELY,
         Evidence(source="file", at=removed.at, text=text),
         *([sender_quote(sent)] if sent else []),
     )
+
+
+def _may_be_an_oom_kill(case: Case) -> bool:
+    """systemd stops the unit after one, and the server then removes the dead kernel's file, too."""
+    killed = exit_of(case).signal == signal.SIGKILL
+    return killed and near_cgroup_limit(case) and oom_counters(case) is None
 
 
 def _verdict(case: Case, confidence: Confidence, *quotes: Evidence) -> Verdict:

@@ -10,7 +10,7 @@ from kerneld.model.case import Case
 from kerneld.model.evidence import act_upon, deadly_signal, exit_of, oom_line
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence
-from kerneld.model.wording import act_quote, by_pid_1, exit_quote
+from kerneld.model.wording import act_quote, by_systemd, exit_quote
 
 NEEDS = ("exit", "journal")
 REFINES = frozenset(
@@ -30,7 +30,7 @@ def judge(case: Case) -> Verdict | None:
     own = act_upon(case, "time-limit", "start-timeout", "watchdog", "session-end")
     if own is not None or not (end.signal in SENT or end.code in (0, 1)):
         return None
-    proof = by_pid_1(case)
+    proof = by_systemd(case)
     if sent is not None and not sent.by_linux and not proof:
         return None
     return Verdict(

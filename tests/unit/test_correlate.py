@@ -169,6 +169,20 @@ def test_kills_beside_it_in_the_same_cgroup_are_counted_when_it_settles(
     assert case.cgroup.kills_in_window == 2
 
 
+def test_counters_read_at_the_death_outlive_their_cgroup(correlator: Correlator) -> None:
+    """systemd removes a unit's cgroup with its last process; and others may die in it later."""
+    before, after, later = (
+        CgroupReading(version=2, path="/user", at=NOW, oom_kill=n) for n in (0, 1, 2)
+    )
+    for last in ((), (later,)):
+        first = CgroupDelta(before=(before,), after=(after,))
+        correlator.open(death(), uuid="u", now=0.0, memory=MemoryAccount(), cgroup=first)
+        told = correlator.update("u", memory=None, cgroup=CgroupDelta(before=(before,), after=last))
+        assert told.cgroup is not None
+        assert told.cgroup.after == (after,)
+        correlator.close("u")
+
+
 def test_a_source_that_is_down_or_lost_something_is_blindness(correlator: Correlator) -> None:
     correlator.feed(SourceState(NOW, "linux-log", False, "may not read it"))
     correlator.feed(SourceState(NOW, "taskstats", False, "no right"))

@@ -108,11 +108,14 @@ def by_systemd(did: str, **fields: Any) -> ManagerAct:
 
 
 BY_PID_1 = sent(15).model_copy(update={"sender_pid": 1, "sender_uid": 0, "sender_comm": "systemd"})
+BY_HER_SYSTEMD = sent(15).model_copy(update={"sender_comm": "systemd", "sender_unit": "init.scope"})
+UNIT = process(unit="nb.service")
 SHOT = by_systemd("signalled", pid=PID, signal=9, comm="python3")
 BY_LINUX, BY_SHELL = sent(1, code=128), sent(1, by=process().sid)
 
 MANAGER, PERSON = C.KILLED_BY_MANAGER, C.KILLED_BY_PROCESS
 LIMIT, STOP = by_systemd("time-limit"), by_systemd("stopping")
+OOM_BESIDE, OOM_IN_SLICE = (by_systemd("unit-oom", unit=of) for of in ("nb.service", "a.slice"))
 MANAGERS = {
     "time limit": (
         death(signal=15, acts=(LIMIT,)), MANAGER, LIKELY,
@@ -131,6 +134,35 @@ MANAGERS = {
         death(code=3, acts=(LIMIT,)), C.HARD_EXIT, CERTAIN,
     ),
     "time limit, but it crashed": (death(signal=11, acts=(LIMIT,)), C.SEGFAULT, CERTAIN),
+    "beside an OOM kill, sender traced": (
+        death(signal=15, process=UNIT, acts=(OOM_BESIDE,), signals=(BY_PID_1,)), MANAGER, CERTAIN,
+    ),
+    "beside an OOM kill, but a person was faster": (
+        death(signal=15, process=UNIT, acts=(OOM_BESIDE,), signals=(sent(15),)), PERSON, CERTAIN,
+    ),
+    "its unit was stopped, the OOM kill was elsewhere in its slice": (
+        death(signal=15, process=UNIT, acts=(OOM_IN_SLICE,), signals=(BY_PID_1,)),
+        C.SERVER_STOPPED, LIKELY,
+    ),
+    "its unit was stopped after an OOM kill (OOMPolicy=continue)": (
+        death(signal=15, process=UNIT, acts=(OOM_BESIDE, STOP), signals=(BY_PID_1,)),
+        C.SERVER_STOPPED, CERTAIN,
+    ),
+    "beside an OOM kill of which the journal can't tell": (
+        death(signal=15, signals=(BY_PID_1,), neighbours=(oom(pid=PID + 1),)), MANAGER, LIKELY,
+    ),
+    "its unit was stopped, the journal can't tell": (
+        death(signal=15, process=UNIT, signals=(BY_PID_1,)), C.SERVER_STOPPED, LIKELY,
+    ),
+    "its unit was stopped by her own systemd": (
+        death(signal=15, process=UNIT, signals=(BY_HER_SYSTEMD,)), C.SERVER_STOPPED, LIKELY,
+    ),
+    "its unit ended with its server, which crashed": (
+        death(
+            signal=15, process=UNIT, signals=(BY_PID_1,), server_end=server_end(-0.1, signal=11)
+        ),
+        C.PARENT_DIED, LIKELY,
+    ),
     "hangup by Linux": (death(signal=1, signals=(BY_LINUX,)), MANAGER, LIKELY),
     "hangup by its shell": (death(signal=1, signals=(BY_SHELL,)), MANAGER, LIKELY),
     "hangup, untraced": (death(signal=1), MANAGER, LIKELY),

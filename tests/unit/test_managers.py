@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kerneld.model.base import from_us
-from kerneld.parse.managers import STOPPING, Managers, Taken
+from kerneld.parse.managers import OUT_OF_MEMORY, STOPPING, Managers, Taken
 
 BOOT = "30e14fd4-5070-4ff1-b88c-fb5a67150803"
 AT_US = 1_795_766_927_666_405
@@ -140,6 +140,14 @@ def test_what_systemd_does_to_a_unit(did: str, message: str) -> None:
     )
     for fields in ({"_UID": "1000"}, {"_PID": "77"}, {"UNIT": "other.service"}, {"UNIT": None}):
         assert told(of_systemd(message, **fields)).acts == ()
+
+
+def test_an_oom_kill_in_a_unit_is_told_by_its_message_id() -> None:
+    """The words are others in other releases."""
+    line = "nb.service: A process of this unit has been killed by the OOM killer."
+    (act,) = told(of_systemd(line, MESSAGE_ID=OUT_OF_MEMORY)).acts
+    assert (act.did, act.unit, act.line) == ("unit-oom", "nb.service", line)
+    assert told(of_systemd(line)).acts == ()
 
 
 @pytest.mark.parametrize(
