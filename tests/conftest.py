@@ -102,6 +102,13 @@ def _lacks_promtool() -> str | None:
     return None if shutil.which("promtool") else "no promtool: `apt-get install prometheus`"
 
 
+def _lacks_qemu() -> str | None:
+    tools = ("qemu-system-x86_64", "debootstrap", "cpio")
+    if os.geteuid() == 0 and all(map(shutil.which, tools)):
+        return None
+    return "no machine to emulate: `apt-get install qemu-system-x86 debootstrap cpio`, and run as root"
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_root": _lacks_root,
     "needs_kmsg": _lacks_kmsg,
@@ -114,6 +121,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "needs_browser": _lacks_browser,
     "needs_hub": _lacks_hub,
     "needs_promtool": _lacks_promtool,
+    "needs_qemu": _lacks_qemu,
 }
 
 

@@ -22,6 +22,8 @@ SERVICE_CAPS = "-all,+dac_read_search,+sys_ptrace,+syslog,+net_admin"
 ROLES = ("root", "service", "plain")
 DMESG_RESTRICT = Path("/proc/sys/kernel/dmesg_restrict")
 SCRIPTS = Path(sysconfig.get_path("scripts"))
+PATIENCE = float(os.environ.get("KERNELD_TESTS_PATIENCE", "1"))
+"""by which every deadline is longer: for an emulated machine"""
 
 
 class RigError(Exception):
@@ -30,7 +32,7 @@ class RigError(Exception):
 
 def wait_for(ready: Callable[[], bool], deadline_s: float, what: str) -> None:
     """Look until it is so; the deadline is the only clock that a test may depend on."""
-    until = time.monotonic() + deadline_s
+    until = time.monotonic() + deadline_s * PATIENCE
     while not ready():
         if time.monotonic() > until:
             raise RigError(f"{what}: not within {deadline_s:g} s")
@@ -235,7 +237,7 @@ class Witness:
         self._fd = os.pidfd_open(pid)
 
     def wait_dead(self, deadline_s: float = 30) -> None:
-        if not select.select([self._fd], [], [], deadline_s)[0]:
+        if not select.select([self._fd], [], [], deadline_s * PATIENCE)[0]:
             raise RigError(f"process {self.pid} lives: it was to die within {deadline_s:g} s")
         os.close(self._fd)
 
