@@ -24,7 +24,7 @@ def command(
     \b
     Examples:
       kerneld run
-      kerneld run --config ./kerneld.toml --db /tmp/try.db
+      kerneld run --config ./kerneld.toml --db ~/try.db
     """
     import os
     import sys

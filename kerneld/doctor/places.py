@@ -38,7 +38,7 @@ def database(path: Path, *, daemon_runs: bool) -> Check:
             works=False,
             says=f"{path} is on a network filesystem",
             costs="Hosts that share it can damage it.",
-            remedy="kerneld run --db /var/tmp/kerneld-$(id -u)/kerneld.db",
+            remedy="d=/var/tmp/kerneld-$(id -u); mkdir -pm700 $d; kerneld run --db $d/kerneld.db",
         )
     problem = _read_problem(path) or ("" if daemon_runs else _write_problem(folder))
     if problem:

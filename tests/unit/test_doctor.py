@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from kerneld.doctor import core_dumps
+from kerneld.doctor import core_dumps, places
 from kerneld.doctor.check import RUN_AS_ROOT
 from kerneld.doctor.told import told_by_daemon
 from kerneld.model.living import DaemonState, SourceHealth
 from kerneld.model.vocabulary import Mode
 from kerneld.outputs.safe import cells
 from kerneld.sources.journal import NO_JOURNAL
+from kerneld.store import Store
 
 PLAIN = 20417
 DOCTOR = [sys.executable, "-m", "kerneld", "doctor"]
@@ -213,6 +214,18 @@ def test_what_is_no_database_is_told(own: Patient, make: Callable[[Path], None])
     database = own.checks("--db", str(path))["database"]
     assert (database["works"], database["remedy"]) == (False, "")
     assert f"{path}: it is no " in str(database["says"])
+
+
+def test_the_way_out_of_a_shared_home_can_be_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The command as it is told, but below another folder and with `echo` in the recorder's place."""
+    monkeypatch.setattr(places, "is_slow", lambda _: True)
+    remedy = places.database(tmp_path / "kerneld.db", daemon_runs=False).remedy
+    command = remedy.replace("/var/tmp", str(tmp_path)).replace("kerneld run --db", "echo")
+    told = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    with Store.open(Path(told.strip())):
+        pass
 
 
 def test_the_filesystem_of_a_relative_path_is_told(own: Patient) -> None:
