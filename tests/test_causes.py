@@ -15,8 +15,6 @@ sys.path.insert(0, str(TESTS / "live"))
 
 from scenarios import SCENARIOS  # noqa: E402 - the path is set above
 
-PLAYED = "played by tests/capture/plays.py: the status tells it, as of any other signal"
-
 # the scenario of tests/live that ends a kernel so, or why none does
 LIVE: dict[C, str] = {
     C.OOM_CGROUP: "oom-cgroup",
@@ -29,6 +27,9 @@ LIVE: dict[C, str] = {
     C.ABORT: "abort",
     C.TRAP: "trap",
     C.STACK_OVERFLOW: "stack-overflow",
+    C.CPU_LIMIT: "cpu-limit",
+    C.FILE_SIZE_LIMIT: "file-size",
+    C.SECCOMP: "seccomp",
     C.KILLED_BY_PROCESS: "self-kill",
     C.KILLED: "killed-idle",
     C.EXIT_CALL: "exit-call",
@@ -42,9 +43,6 @@ LIVE: dict[C, str] = {
 }
 NO_LIVE: dict[C, str] = {
     C.OOM_HOST: "no host is driven out of memory for a test; assembled from a captured report",
-    C.CPU_LIMIT: PLAYED,
-    C.FILE_SIZE_LIMIT: PLAYED,
-    C.SECCOMP: PLAYED,
     C.GPU_FAULT: "no such card is at hand; assembled from a published log",
     C.HARDWARE_MEMORY_ERROR: "no memory module is broken for a test; assembled from a published log",
     C.HOST_RESTART: "no machine is restarted for a test; its life is given another boot's id",
@@ -54,7 +52,10 @@ NO_LIVE: dict[C, str] = {
 # what a machine with a systemd of its own plays, in tests/system/managed.py
 MANAGED: dict[C, str] = {C.OOM_DAEMON: "earlyoom", C.KILLED_BY_MANAGER: "watchdog"}
 
-ONLY_X86 = {"illegal-instruction", "trap", "arithmetic-fault", "stack-overflow"}
+ONLY_X86 = {
+    "illegal-instruction", "trap", "arithmetic-fault", "stack-overflow", "thread-stack-overflow",
+    "wild-write", "seccomp",
+}  # fmt: skip
 ASSERTED = "".join(file.read_text() for file in (TESTS / "live").glob("test_*.py"))
 RULES = {
     file.stem: set(re.findall(r"\bCause\.([A-Z_]+)\b", file.read_text().partition("REFINES")[2]))

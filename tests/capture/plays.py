@@ -10,45 +10,11 @@ from datetime import UTC, datetime
 from cells import GROW_SLOWLY, SENT
 from deaths import CGROUP_LIMIT, MIB
 from jupyters import BareKernel, KernelClient, NotebookSession, add_kernelspec, serving
+from limits import CPU_LIMIT, FORBID_MKDIR, GROW_A_FILE, LIMIT_CELLS
 from memcg import MemoryCgroup
 from rig import PLAIN, Witness, wait_for
 from stage import Life, Stage, ended
 
-CPU_LIMIT = (
-    SENT
-    + """
-import resource
-used = int(time.process_time()) + 1
-resource.setrlimit(resource.RLIMIT_CPU, (used, {hard}))
-while True:
-    pass
-"""
-)
-GROW_A_FILE = """
-import os, resource, signal, tempfile
-{first}
-file = tempfile.TemporaryFile()
-before = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-try:
-    for _ in range(3):
-        os.write(file.fileno(), b"x" * 4096)
-finally:
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-"""
-# x86-64: a filter over mkdir (system call 83), set for this thread
-FORBID_MKDIR = (
-    SENT
-    + """
-import ctypes, os, struct, tempfile
-steps = [(0x20, 0, 0, 0), (0x15, 0, 1, 83), (0x06, 0, 0, {action}), (0x06, 0, 0, 0x7FFF0000)]
-program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
-libc = ctypes.CDLL(None)
-libc.prctl(38, 1, 0, 0, 0)
-libc.prctl(22, 2, struct.pack("HxxxxxxP", len(steps), ctypes.addressof(program)))
-os.mkdir(tempfile.mktemp())
-"""
-)
 WRITE_TO_A_READ_ONLY_FILE = (
     SENT
     + """
@@ -254,13 +220,11 @@ PLAYS: dict[str, Callable[[Stage], list[Life]]] = {
     "killed-beside": killed_beside_another_oom,
     "killed-slow": killed_before_it_answered,
     "finished-unheard": finished_unheard,
-    "cpu-limit": ends("cpu-limit", CPU_LIMIT.format(hard="resource.RLIM_INFINITY")),
+    "cpu-limit": ends("cpu-limit", LIMIT_CELLS["cpu-limit"]),
     "cpu-limit-hard": ends("cpu-limit-hard", CPU_LIMIT.format(hard="used")),
-    "file-size": ends(
-        "file-size", SENT + GROW_A_FILE.format(first="signal.signal(signal.SIGXFSZ, signal.SIG_DFL)")
-    ),
+    "file-size": ends("file-size", LIMIT_CELLS["file-size"]),
     "file-size-error": outlives("file-size-error", GROW_A_FILE.format(first="")),
-    "seccomp": ends("seccomp", FORBID_MKDIR.format(action="0x80000000")),
+    "seccomp": ends("seccomp", LIMIT_CELLS["seccomp"]),
     "seccomp-error": outlives("seccomp-error", FORBID_MKDIR.format(action="0x00050001")),
     "read-only": ends("read-only", WRITE_TO_A_READ_ONLY_FILE),
     "run-data": ends("run-data", RUN_DATA),

@@ -162,6 +162,15 @@ def finished_by_nbclient(stage: Stage) -> list[Life]:
     return _finished(stage, "nbclient")
 
 
+def failed_in_nbclient(stage: Stage) -> list[Life]:
+    """A cell raises: nbclient gives up, and shuts its kernel down."""
+    notebook = write_notebook(stage.world.plain, "failed-nbclient", ["1 / 0", "2 + 2"])
+    runner = run_headless(stage.world.plain, notebook, "nbclient")
+    if not runner.wait(90):
+        raise RigError("nbclient ended well although a cell raised")
+    return [Life(pid_told_by(notebook), PLAIN, None, str(notebook), None, datetime.now(UTC))]
+
+
 def finished_by_papermill(stage: Stage) -> list[Life]:
     return _finished(stage, "papermill")
 

@@ -86,6 +86,14 @@ held = b"x" * (1 << 30)
 print("held", flush=True)
 time.sleep(600)
 """
+# the daemons look once a second whether a kernel was moved to another cgroup, and at its usage
+HOLD_UNTIL_SEEN = """
+import time
+held = b"x" * {held_bytes}
+time.sleep(2.5)
+print("held", flush=True)
+time.sleep(600)
+"""
 SLEEP = "import time\nprint('asleep', flush=True)\ntime.sleep(600)"
 MEMORY_ERROR = """
 import resource
@@ -158,12 +166,6 @@ with open({told!r}, "w") as told:
         worker.start()
         print(worker.pid, file=told, flush=True)
         worker.join()
-"""
-SHADOW = """
-import os
-with open({told!r}, "a") as told:
-    print(os.getpid(), file=told)
-raise ImportError("random.py of the notebook's own folder hides the standard one")
 """
 R_GROWS = """
 held <- lapply(1:200, function(i) { Sys.sleep(0.005); runif(100000) })

@@ -11,9 +11,9 @@ from cells import (
     FILL_SHM,
     GROW_SLOWLY,
     HOLD_A_GIGABYTE,
+    HOLD_UNTIL_SEEN,
     NULL_READ,
     R_GROWS,
-    SHADOW,
     SHM_BYTES,
     SLEEP,
 )
@@ -28,22 +28,22 @@ from jupyters import (
     write_notebook,
 )
 from memcg import MemoryCgroup
-from rig import OTHER, PLAIN, RigError, Witness, wait_for
+from rig import OTHER, PLAIN, RigError, Witness
 from stage import Life, Stage, ended
 
 MIB = 1 << 20
 CGROUP_LIMIT = 300 * MIB
-STARTS_BEFORE_GIVING_UP = 6  # the first, and KernelRestarter.restart_limit more, one each 3 s
+NEARLY_ALL_BYTES = CGROUP_LIMIT - 20 * MIB
 
 
-def fatal(name: str, code: str = "") -> Callable[[Stage], list[Life]]:
+def fatal(name: str, code: str) -> Callable[[Stage], list[Life]]:
     """The second cell of a notebook ends its kernel."""
 
     def play(stage: Stage) -> list[Life]:
         session, client = stage.open(name)
         witness = Witness(client.pid())
         client.run("1 + 1")
-        client.begin(code or FATAL_CELLS[name])
+        client.begin(code)
         witness.wait_dead()
         life = ended(session, witness.pid, 2)
         client.close()
@@ -77,6 +77,27 @@ def killed_in_a_cgroup_with_a_past(stage: Stage) -> list[Life]:
         return _killed_busy(stage, "killed-past", SLEEP, "asleep", group)
 
 
+def killed_near_its_limit(stage: Stage) -> list[Life]:
+    with MemoryCgroup("near", CGROUP_LIMIT) as group:
+        hold = HOLD_UNTIL_SEEN.format(held_bytes=NEARLY_ALL_BYTES)
+        return _killed_busy(stage, "killed-near", hold, "held", group)
+
+
+def killed_beside_another(stage: Stage) -> list[Life]:
+    """Just after Linux killed another process of the same cgroup for memory."""
+    session, client = stage.open("killed-beside")
+    witness = Witness(client.pid())
+    with MemoryCgroup("beside", CGROUP_LIMIT) as group:
+        group.take(witness.pid)
+        client.begin_and_hear(HOLD_UNTIL_SEEN.format(held_bytes=0), "held")
+        group.provoke_kill()
+        os.kill(witness.pid, signal.SIGKILL)
+        witness.wait_dead()
+        life = ended(session, witness.pid, 1)
+        client.close()
+    return [life]
+
+
 def killed_idle(stage: Stage) -> list[Life]:
     session, client = stage.open("killed-idle")
     witness = Witness(client.pid())
@@ -100,24 +121,6 @@ def killed_for_its_cgroup(stage: Stage) -> list[Life]:
         life = ended(session, witness.pid, 2)
         client.close()
     return [life]
-
-
-def broken_start(stage: Stage) -> list[Life]:
-    """Every start of this kernelspec fails in its imports; the server tries again 5 times."""
-    home = stage.world.plain.home
-    shadow, told = home / "shadow", home / "broken.pids"
-    shadow.mkdir()
-    (shadow / "random.py").write_text(SHADOW.format(told=str(told)))
-    os.chown(shadow, PLAIN, PLAIN)
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    add_kernelspec(stage.world.plain, "broken", argv, {"PYTHONPATH": str(shadow)})
-    session = stage.server.open_notebook("broken.ipynb", "broken")
-
-    def given_up() -> bool:
-        return told.exists() and len(told.read_text().split()) >= STARTS_BEFORE_GIVING_UP
-
-    wait_for(given_up, 60, "every start of a broken kernel")
-    return [ended(session, int(pid)) for pid in told.read_text().split()]
 
 
 def wrapped_in_a_shell(stage: Stage) -> list[Life]:

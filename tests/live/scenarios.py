@@ -10,14 +10,17 @@ import front_ends
 import libraries
 import others
 import rivals
+import starts
 import workers
 from cells import ABORT_WITH_ROOM, FATAL_CELLS, REFUSED_MEMORY
+from limits import LIMIT_CELLS
 from stage import Life, Stage
 
 IRKERNEL = Path("/usr/lib/R/site-library/IRkernel")
 # the long ones first: the rest fills the gaps
 SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
-    "broken-start": deaths.broken_start,
+    "broken-start": starts.fails_each_time,
+    "reused-pid": rivals.pid_reused,
     "oom-cgroup": deaths.killed_for_its_cgroup,
     "container": containers.dies_in_a_container,
     "victim-of-a-hog": others.victim_of_a_hog,
@@ -35,6 +38,11 @@ SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "survivor": asked_for.survives,
     "headless-crash": deaths.nbclient_cell_crashes,
     "twins": rivals.twins,
+    "forged-name": rivals.named_by_a_file,
+    "killed-near": deaths.killed_near_its_limit,
+    "killed-beside": deaths.killed_beside_another,
+    "crash-on-import": starts.crashes_on_import,
+    "nbclient-fails": asked_for.failed_in_nbclient,
     "console": front_ends.console_ends_it,
     "code-server": front_ends.code_ends_it,
     "spyder": front_ends.spyder_ends_it,
@@ -56,5 +64,5 @@ SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "shutdown": asked_for.shut_down,
     "refused-memory": deaths.fatal("refused-memory", REFUSED_MEMORY),
     "abort-with-room": deaths.fatal("abort-with-room", ABORT_WITH_ROOM),
-    **{name: deaths.fatal(name) for name in FATAL_CELLS},
+    **{name: deaths.fatal(name, code) for name, code in (FATAL_CELLS | LIMIT_CELLS).items()},
 }

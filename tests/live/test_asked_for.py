@@ -21,7 +21,7 @@ REQUESTED = [
 
 QUIET = {
     "server-stopped", "server-killed", "clean", "culled", "console", "shutdown-stuck", "restart-stuck",
-    "code-server", "spyder",
+    "code-server", "spyder", "nbclient-fails",
 }  # fmt: skip
 """what ends there was asked for, too, or is told by the end of a server"""
 
@@ -71,9 +71,12 @@ def test_a_culled_kernel_and_a_server_that_was_interrupted_are_no_incidents(
 
 
 @each_role
-def test_a_console_that_was_left_is_no_incident(report: Report, role: str) -> None:
+@pytest.mark.parametrize("scenario", ["console", "nbclient-fails"])
+def test_a_front_end_that_was_left_or_gave_up_is_no_incident(
+    report: Report, role: str, scenario: str
+) -> None:
     """It shuts its kernel down and ends itself a moment later: either was asked for."""
-    end = report.first(role, "console")
+    end = report.first(role, scenario)
     assert end.cause in (Cause.SHUTDOWN, Cause.SERVER_STOPPED), story(end)
 
 

@@ -1,15 +1,14 @@
 """Every way to die, on real kernels: the cause, the kernel, the cell, the proof, in each role."""
 
 import os
-from datetime import timedelta
 
 import pytest
 from cells import SHM_BYTES
-from deaths import STARTS_BEFORE_GIVING_UP
 from libraries import PACKAGE, VERSION
 from report import NEEDED, SEEING, Report, each_role, story
 from rig import OTHER, PLAIN
 from scenarios import SCENARIOS
+from starts import STARTS
 
 from kerneld.model.vocabulary import Category, Cause, Confidence, PeakHow, Scope, State
 from kerneld.sources.stack_target import NOT_PYTHON
@@ -35,6 +34,9 @@ FAULTS = [
     ("library", Cause.SEGFAULT, 11, None),
     ("wheel", Cause.SEGFAULT, 11, None),
     ("faulthandler", Cause.SEGFAULT, 11, None),
+    ("cpu-limit", Cause.CPU_LIMIT, 24, None),
+    ("file-size", Cause.FILE_SIZE_LIMIT, 25, None),
+    ("seccomp", Cause.SECCOMP, 31, None),
 ]
 # the signal is certain, what it came of is told by numbers
 REFINED = [
@@ -47,11 +49,14 @@ EXITS = [
     ("hard-exit-0", Cause.HARD_EXIT, None, 0),
     ("xeus", Cause.HARD_EXIT, None, 1),
     ("broken-start", Cause.STARTUP_FAILURE, None, 1),
+    ("crash-on-import", Cause.STARTUP_FAILURE, 11, None),
 ]
 KILLS = [
     ("killed-gigabyte", Cause.KILLED, 9, None),
     ("killed-past", Cause.KILLED, 9, None),
     ("killed-idle", Cause.KILLED, 9, None),
+    ("killed-near", Cause.KILLED, 9, None),
+    ("forged-name", Cause.KILLED, 9, None),
     ("bash", Cause.KILLED, 9, None),
     ("irkernel", Cause.KILLED, 9, None),
 ]
@@ -84,7 +89,7 @@ def test_deaths_of_one_kernel_in_quick_succession_are_a_loop(report: Report, rol
     """The server starts what dies at once anew, every 3 s, until it gives up."""
     ends = [report.end(role, life) for life in report.of("broken-start")]
     first, *rest = sorted(ends, key=lambda end: end.died_at)
-    assert len(ends) == STARTS_BEFORE_GIVING_UP
+    assert len(ends) == len(STARTS)
     assert first.loop is None
     assert [end.loop and end.loop.count for end in rest] == [2, 3, 4, 5, 6]
     assert {end.loop and end.loop.id for end in rest} == {first.uuid}
@@ -337,11 +342,12 @@ def test_the_kernel_is_reported_and_not_its_shell(report: Report, role: str) -> 
 
 
 @each_role
-def test_starts_that_fail_share_one_kernel_id(report: Report, role: str) -> None:
+def test_starts_that_fail_share_one_kernel_id_and_tell_their_reasons(report: Report, role: str) -> None:
     ends = [report.end(role, life) for life in report.of("broken-start")]
     assert len({end.kernel.id for end in ends if end.kernel}) == 1
-    assert len(ends) == 6
-    assert all("random.py hides Python's own" in end.summary for end in ends), ends[0].summary
+    assert len(ends) == len(STARTS)
+    for end, (_, reason) in zip(ends, STARTS, strict=True):
+        assert f"The server's log says: {reason}." in end.summary
 
 
 @each_role
@@ -364,20 +370,3 @@ def test_another_users_kernel_is_seen_by_root_and_not_by_a_plain_user(report: Re
         end = report.end(role, life)
         assert (end.cause, end.user.uid) == (Cause.KILLED_BY_PROCESS, OTHER), story(end)
     assert {end.user.uid for end in report.ends["plain"]} == {PLAIN}
-
-
-@each_role
-def test_two_that_die_at_once_beside_a_neighbours_oom_kill_and_a_forged_line(
-    report: Report, role: str
-) -> None:
-    """Two ends, a millisecond apart, each of its own kernel; memory was neither's end."""
-    ends = [report.end(role, life) for life in report.of("twins")]
-    assert len({end.kernel.id for end in ends if end.kernel}) == 2
-    assert abs(ends[0].died_at - ends[1].died_at) < timedelta(milliseconds=50)
-    for end in ends:
-        assert end.cause is seen_as(role, Cause.KILLED), story(end)
-        assert not [piece for piece in end.because if piece.source == "linux-log"], story(end)
-        told = {
-            other.cause for other in end.alternatives if other.confidence is not Confidence.POSSIBLE
-        }
-        assert not told & {Cause.OOM_CGROUP, Cause.OOM_HOST}, story(end)
