@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Collection
@@ -19,7 +20,7 @@ from kerneld.web.site import Site
 BACKLOG = 256
 PATIENCE_S = 10.0
 """of a connection, twice: neither a whole question comes, nor is the answer read"""
-MOST_CONNECTIONS = 2_000
+MOST_CONNECTIONS, MOST_FILES = 2_000, 4_096
 STOP_S = 2
 """streams of events never end by themselves"""
 
@@ -46,6 +47,9 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+            return
         self.loop.call_later(PATIENCE_S, self._look)
 
     def _look(self) -> None:
@@ -65,6 +69,9 @@ def serve(site: Site, at: socket.socket, hosts: Collection[str]) -> None:
     """Until SIGTERM or SIGINT."""
     # the command line has it end the process, as a pipe's reader expects: here a browser is the reader
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < MOST_FILES <= hard:  # a shell's 1,024 are used up by as many who connect and say nothing
+        resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_FILES, hard))
     with contextlib.closing(at):
         server_of(application(site, hosts)).run(sockets=[at])
 

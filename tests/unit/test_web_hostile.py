@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,6 +56,20 @@ def test_who_does_not_go_on_is_let_go(
     with served(database, token_gate()) as web, connected(web, said) as stream:
         while stream.recv(65536):
             pass
+
+
+def test_one_connection_too_many_is_closed_at_once(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kerneld.web.serving, "MOST_CONNECTIONS", 2)
+    with served(database) as web, connected(web, b""), connected(web, b""):
+        assert is_closed(web)
+
+
+def is_closed(web: Web) -> bool:
+    with connected(web, b"") as stream, suppress(ConnectionResetError):
+        return not stream.recv(1)
+    return True
 
 
 def test_what_is_no_http_fills_no_log(database: Path, capfd: pytest.CaptureFixture[str]) -> None:
