@@ -69,6 +69,7 @@ class LiveWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file: os.stat_result | None = None
         self._open()
 
     def _open(self) -> None:
@@ -90,6 +91,7 @@ class LiveWriter:
         """Replace what stands there; at: now."""
         if not self._is_in_place():
             self._connection.close()
+            self._file = None
             self._open()
         rows = [(row.pid, row.kernel_id, row.uid, row.state, row.document) for row in living]
         run = self._connection.execute
@@ -106,9 +108,13 @@ class LiveWriter:
             raise StoreError(f"{self._path}: {problem}") from None
 
     def _is_in_place(self) -> bool:
-        """Nobody reads a file that was removed, or replaced by another."""
+        """Nobody reads a file that was removed, or replaced; in a shut folder it may lie yet."""
+        if self._file is None:
+            return False
         try:
             return os.path.samestat(os.stat(self._path), self._file)
+        except PermissionError:
+            return True
         except OSError:
             return False
 
@@ -117,8 +123,8 @@ class LiveWriter:
         try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._connection.execute("PRAGMA journal_mode = DELETE")
-        except sqlite3.OperationalError:
-            pass  # somebody reads: it is whole all the same, and stays in its mode
+        except (sqlite3.OperationalError, sqlite3.ProgrammingError):
+            pass  # somebody reads: it is whole all the same, and stays in its mode; or it is closed
         self._connection.close()
         try:
             if self._is_in_place():

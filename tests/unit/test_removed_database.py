@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from kerneld.config import Retention
 from kerneld.daemon.housekeeping import Housekeeping
 from kerneld.errors import AlreadyRunning, StoreError
 from kerneld.live import LiveWriter, read_living
+from kerneld.model.living import DaemonState
 from kerneld.model.vocabulary import Mode, State
 from kerneld.sources.memory import MemorySource
 from kerneld.store import Store
@@ -59,14 +61,22 @@ def remove(path: Path) -> None:
 SHUT = """
 import os, sys
 from pathlib import Path
+from datetime import UTC, datetime
 from store_rig import an_end
+from kerneld.live import LiveWriter
+from kerneld.model.living import DaemonState
+from kerneld.model.vocabulary import Mode
 from kerneld.store import Store
+now = datetime.now(UTC)
+daemon = DaemonState(pid=1, started_at=now, version="0", mode=Mode.USER, database="d", sources=())
 path = Path(sys.argv[1]) / "kerneld" / "k.db"
-with Store.open(path) as store:
+with Store.open(path) as store, LiveWriter(path.with_name("live.db")) as live:
     os.chmod(path.parent, 0)
     store.stay_in_place()
     store.save_all([(an_end(1), None)])
+    live.write([], daemon, at=now)
     os.chmod(path.parent, 0o700)
+    live.write([], daemon, at=now)
 with Store.read(path) as store:
     print(len(list(store.ends())))
 """
@@ -87,6 +97,20 @@ def test_a_folder_that_is_shut_takes_ends_all_the_same() -> None:
             check=False,
         )
     assert done.stdout == "1\n", done.stderr
+
+
+def test_the_living_are_written_again_once_their_place_can_be_made(tmp_path: Path) -> None:
+    folder, now = tmp_path / "run", datetime.now(UTC)
+    daemon = DaemonState(pid=1, started_at=now, version="0", mode=Mode.USER, database="d", sources=())
+    with LiveWriter(folder / "live.db") as live:
+        shutil.rmtree(folder)
+        folder.touch()
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                live.write([], daemon, at=now)
+        folder.unlink()
+        live.write([], daemon, at=now)
+        assert read_living(folder / "live.db").daemon == daemon
 
 
 def test_an_end_after_the_removal_is_there_to_be_read(store: Store, path: Path) -> None:
