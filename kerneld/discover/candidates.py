@@ -17,7 +17,7 @@ from kerneld.parse.argv import (
     kernel_implementation,
     server_kind,
 )
-from kerneld.parse.procfs import storable
+from kerneld.parse.procfs import Stat, storable
 from kerneld.proc.kin import ancestors
 from kerneld.proc.pidfd import is_alive, open_pidfd, pidfd_inode
 from kerneld.proc.process import read_argv, read_process, read_stat
@@ -62,6 +62,7 @@ def see(
     if pinned is None:
         return None
     process, pidfd = pinned
+    stat = read_stat(named.pid, proc_root=door.proc_root)  # a subshell of R's start is gone in 1 ms
     path = absolute(named.path, named.pid, door.proc_root) if named.path else None
     # as it was pinned: a kernel that fails at once may be reaped by now, and has no parents then
     above = process.ppid
@@ -77,7 +78,7 @@ def see(
         connection_file=None if path is None else storable(path),
         parents=parents,
         argv_digest=zlib.crc32("\0".join(named.argv).encode(errors="surrogateescape")),
-        orphaned_fork=_is_orphaned_fork(named, parents, door.proc_root),
+        orphaned_fork=_is_orphaned_fork(named, stat, parents, door.proc_root),
         implementation=implementation,
         language=language,
         begun_by_jupyter=not is_nested and server is not None and server.kind != ServerKind.NONE.value,
@@ -97,19 +98,17 @@ def absolute(path: str, pid: int, proc_root: str) -> str:
         return path
 
 
-def _is_orphaned_fork(named: Named, parents: Sequence[int], proc_root: str) -> bool:
+def _is_orphaned_fork(named: Named, stat: Stat | None, parents: Sequence[int], proc_root: str) -> bool:
     """A fork of a fork … of a process that is gone: nobody alive has executed this command line.
 
     A process that its own command line does not name (found by its ports) may be its launcher's fork.
     """
     if not connection_file_of(list(named.argv)):
         return False
-    eldest = named.pid
     for pid in parents:
         if tuple(read_argv(pid, proc_root=proc_root)) != named.argv:
             break
-        eldest = pid
-    stat = read_stat(eldest, proc_root=proc_root)
+        stat = read_stat(pid, proc_root=proc_root)
     return stat is not None and stat.is_fork
 
 
