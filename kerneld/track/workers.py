@@ -23,6 +23,8 @@ from kerneld.track.roles import ConnectionFile, kernel_above
 CRASHES = FAULT_SIGNALS | LIMIT_SIGNALS
 NAMED_FOR = timedelta(seconds=10)
 """from a crash to the exit; a core dump may be written between"""
+ONE_PID_FOR = timedelta(seconds=1)
+"""two words of a worker's death are milliseconds apart; until its pid is another's, 32,768 are given"""
 MOST_DYING = 512
 KEPT_ENDS = 256
 KEPT_KILLS = 64
@@ -52,7 +54,7 @@ class Workers:
     def __init__(self) -> None:
         self._dying: dict[ProcessKey, ProcessDying] = {}
         self._unexplained: deque[WorkerEnd] = deque(maxlen=KEPT_ENDS)
-        self._gone: deque[ProcessKey] = deque(maxlen=KEPT_ENDS)
+        self._gone: deque[tuple[ProcessKey, datetime]] = deque(maxlen=KEPT_ENDS)
         self._kills: deque[LogRecord] = deque(maxlen=KEPT_KILLS)
         self._told: deque[tuple[datetime, ProcessKey, int]] = deque()
 
@@ -61,8 +63,12 @@ class Workers:
 
     def wants(self, dying: ProcessDying, files: Iterable[ConnectionFile]) -> bool:
         """One below a kernel, whose end was not told already: of two sources one may be late."""
-        known = dying.process.key in self._gone or len(self._dying) >= MOST_DYING
-        return not known and kernel_above(files, dying.parents) is not None
+        known = any(_is_of(dying, key, at) for key, at in self._gone) or any(
+            _is_of(dying, key, one.at) for key, one in self._dying.items() if key != dying.process.key
+        )
+        if known or len(self._dying) >= MOST_DYING:
+            return False
+        return kernel_above(files, dying.parents) is not None
 
     def is_dying(self, fact: ProcessDying) -> None:
         """It is watched from now on; what is told of it by another source is told once."""
@@ -81,7 +87,7 @@ class Workers:
     def ended(self, ended: ProcessEnded, fork: Worker | None) -> WorkerEnd | None:
         """The end of a dying process, or of a fork of a kernel; None where it is no incident."""
         dying = self._dying.pop(ended.key, None)
-        self._gone.append(ended.key)
+        self._gone.append((ended.key, ended.at))
         worker = fork
         if dying is not None:
             worker = Worker(dying.process, dying.parents, dying.at)
@@ -116,6 +122,12 @@ class Workers:
             return False
         self._told.append((at, kernel.key, kernel.uid))
         return True
+
+
+def _is_of(dying: ProcessDying, key: ProcessKey, at: datetime) -> bool:
+    """Whether it is this process. One that was reaped before that was read has no start of its own."""
+    mine = dying.process.key
+    return key == mine or (key.pid == mine.pid and abs(at - dying.at) < ONE_PID_FOR)
 
 
 def _is_incident(end: WorkerEnd, dying: ProcessDying | None) -> bool:

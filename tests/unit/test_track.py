@@ -400,6 +400,22 @@ def test_two_sources_that_name_a_worker_make_one_death_of_it() -> None:
     assert (late.effects, late.deaths) == ([CloseFd(1030)], [])
 
 
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_word_of_a_worker_that_came_too_late_for_its_start_is_of_the_same(is_over: bool) -> None:
+    """The exit event of one that was reaped meanwhile, while the Linux log's line had found it."""
+    tracker = Tracker("b")
+    feed(tracker, seen(20), dying(30))
+    told = feed(tracker, gone(30, 11)).deaths if is_over else []
+    found = process(30, ppid=20)
+    who = found.model_copy(update={"key": found.key.model_copy(update={"start_ticks": 777})})
+    late = ProcessDying(NOW + timedelta(seconds=0.01), who, None, (20, 10, 1), for_memory=False)
+    readings = (ExitReading(how=ExitHow.PROC_CONNECTOR, status_raw=11, at=NOW),)
+    feed(tracker, late)
+    told += feed(tracker, ProcessEnded(NOW, NOW, who.key, readings)).deaths
+    told += [] if is_over else feed(tracker, gone(30, 11)).deaths
+    assert len(told) == 1
+
+
 def test_a_worker_that_was_reaped_at_once_is_told_by_its_exit_alone() -> None:
     tracker = Tracker("b")
     lost = ProcessDying(NOW, process(30), None, (20, 10, 1), for_memory=False)
