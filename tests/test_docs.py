@@ -18,14 +18,17 @@ import pytest
 import kerneld.rules
 from kerneld.cli.main import VERBS, Verbs
 from kerneld.config import Retention, parse
-from kerneld.model.vocabulary import Cause
+from kerneld.model.vocabulary import Category, Cause, Confidence
 from kerneld.outputs.causes import CAUSES
 from kerneld.store import Store
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "unit"))
+sys.path[:0] = [str(ROOT / "tests" / part) for part in ("unit", "live", "")]
 
 from incidents import full, segfault  # noqa: E402 - the path is set above
+from scenarios import SCENARIOS  # noqa: E402
+from test_causes import LIVE, MANAGED, NO_LIVE, ONLY_X86  # noqa: E402
+from ways import UNSEEN, WAYS  # noqa: E402
 
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted(ROOT.glob("*.md"))
@@ -37,6 +40,8 @@ SHIPPED = [
     ROOT / "pyproject.toml",
     *sorted(Path(kerneld.__file__).parent.rglob("*.py")),
 ]
+OPTIONAL = {"irkernel"}
+"""played where it is installed"""
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install '.[demo]' && .venv/bin/kerneld demo"
 TEST = ".venv/bin/pip install '.[test]' && .venv/bin/pytest"
 FOREIGN = {
@@ -178,6 +183,30 @@ def test_the_readme_keeps_what_the_defaults_keep() -> None:
         f"ends that were asked for {kept.requested_days}"
     )
     assert told in " ".join(README.split())
+
+
+def test_the_table_of_ways_to_die_is_that_of_the_live_tests() -> None:
+    """Row by row what is played, with causes and confidences of the vocabulary, and the right ones."""
+    told = table_after("Every way to die")
+    assert [(row[0], row[1]) for row in told] == [(way.front_end, way.how) for way in WAYS]
+    for row, way in zip(told, WAYS, strict=True):
+        for words in (row[2], row[4]):
+            verdict = re.fullmatch(r"`([a-z-]+)`, ([a-z]+)", words)
+            assert verdict or words == UNSEEN
+            assert verdict is None or (Cause(verdict[1]) and Confidence(verdict[2]))
+        said = Cause(row[2].partition("`, ")[0][1:])
+        assert said is way.cause or {said.category, way.cause.category} == {Category.REQUESTED}
+        assert float(row[3]) > 0
+
+
+def test_a_cause_is_in_the_table_of_ways_to_die_or_it_says_why_not() -> None:
+    told = {cell.partition("`, ")[0][1:] for row in table_after("Every way to die") for cell in row}
+    assert {cause.value for cause in LIVE} <= told
+    assert {way.scenario for way in WAYS} | OPTIONAL == set(SCENARIOS) | ONLY_X86 | OPTIONAL
+    assert len({way.front_end for way in WAYS}) >= 4
+    below = README.partition("Not in the table:\n")[2].partition("<!-- end -->")[0]
+    named = {cause.value for cause in (*MANAGED, *NO_LIVE)}
+    assert {name for name in re.findall(r"`([a-z-]+)`", below) if name in set(Cause)} >= named
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
