@@ -67,6 +67,7 @@ WAYS = (
     Way("reused-pid", "a person's SIGKILL; the next kernel has its pid", C.KILLED_BY_PROCESS, "none"),
     Way("other-user", "a person's SIGKILL, another user's kernel", C.KILLED_BY_PROCESS, BARE),
     Way("bash", "a person's SIGKILL, bash_kernel", C.KILLED_BY_PROCESS),
+    Way("irkernel", "a person's SIGKILL, IRkernel", C.KILLED_BY_PROCESS),
     Way("exit-call", "`exit()`", C.EXIT_CALL),
     Way("hard-exit-3", "`os._exit(3)`", C.HARD_EXIT),
     Way("hard-exit-0", "`os._exit(0)`", C.HARD_EXIT),
