@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from jupyters import add_kernelspec
-from rig import PLAIN, Person, wait_for
+from rig import PLAIN, Person, Witness, wait_for
 from stage import Life, Stage, ended
 
 # Python's own words follow: only what goes wrong is arranged. Each start finds modules of its own.
@@ -52,12 +52,14 @@ def fails_each_time(stage: Stage) -> list[Life]:
     return [ended(session, int(pid)) for pid in told.read_text().split()]
 
 
+# on a busy machine nobody looks at what lives 50 ms, which is all that an import of ctypes takes
 CRASH_AT_FIRST = """
-import ctypes, os
+import ctypes, os, time
 told = {told!r}
 if not os.path.exists(told):
     with open(told, "w") as file:
         print(os.getpid(), file=file)
+    time.sleep(0.5)
     ctypes.string_at(0)
 """
 
@@ -66,8 +68,10 @@ def crashes_on_import(stage: Stage) -> list[Life]:
     """By a segfault; the next start comes up."""
     told = _arrange(stage.world.plain, "crashing", CRASH_AT_FIRST, [])
     session = stage.server.open_notebook("crashing.ipynb", "crashing")
-    wait_for(lambda: told.exists() and bool(told.read_text()), 30, "a crash on import")
-    return [ended(session, int(told.read_text()))]
+    wait_for(lambda: told.exists() and bool(told.read_text()), 30, "a start")
+    witness = Witness(int(told.read_text()))
+    witness.wait_dead()
+    return [ended(session, witness.pid)]
 
 
 def _arrange(person: Person, name: str, code: str, starts: list[dict[str, str]]) -> Path:
