@@ -14,7 +14,7 @@ from machine import wait_for
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from kerneld.model.incident import Incident
-from kerneld.model.vocabulary import Cause, State
+from kerneld.model.vocabulary import Cause, Scope, State
 
 pytestmark = [
     pytest.mark.needs_browser,
@@ -323,3 +323,15 @@ def test_the_keyboard_is_enough(people: dict[str, BrowserContext], ends: dict[st
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/incidents/{ends['ana'].uuid}")
     page.close()
+
+
+# ------------------------------------------------------------ an end that was asked for
+
+
+def test_kernels_of_a_server_that_is_stopped_at_the_hub_are_no_incidents(hub: Hub) -> None:
+    """The Hub ends the server alone; its kernels notice, and leave with status 1."""
+    notebook = hub.notebook("ben", "stopped-work.ipynb")
+    hub.ask("DELETE", "/hub/api/users/ben/server")
+    end = settled(hub, notebook.kernel_id)
+    assert (end.cause, end.is_incident) == (Cause.SERVER_STOPPED, False), end
+    assert not [e for e in hub.machine.ends() if e.is_incident and e.scope is Scope.SERVER]
