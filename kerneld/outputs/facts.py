@@ -61,13 +61,13 @@ def _kernel(incident: Incident) -> str:
 
 
 def _user(incident: Incident) -> str:
-    """The uid is the truth; a Hub's name is told beside it."""
+    """The uid is the truth; account and Hub's name stand beside it where they differ."""
     user = incident.user
     shown = user_name(incident)
     if not (user.name or user.hub_name):
         return shown
-    account = f"{user.name}, " if user.name and user.hub_name and user.name != user.hub_name else ""
-    return f"{shown} ({account}{user.uid})"
+    other = [name for name in (user.name, user.hub_name) if name and safe_text(name) != shown]
+    return f"{shown} ({', '.join([*other, str(user.uid)])})"
 
 
 def _server(incident: Incident) -> str:

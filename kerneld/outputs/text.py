@@ -14,6 +14,7 @@ def one_line(incident: Incident) -> str:
 
 
 def user_name(incident: Incident) -> str:
-    """The name that people know, else the uid. Safe text."""
+    """The account, which no user can make up, or the Hub's name; in a container the other way round."""
     user = incident.user
-    return safe_text(user.hub_name or user.name or f"uid {user.uid}")
+    named = (user.hub_name, user.name) if incident.container else (user.name, user.hub_name)
+    return safe_text(named[0] or named[1] or f"uid {user.uid}")

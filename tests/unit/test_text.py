@@ -10,7 +10,7 @@ from incidents import DIED, GIB, MIB, NOW, asked_for, full, hard_exit, incident,
 from rich.cells import cell_len
 
 from kerneld.model.evidence import growth_span_s
-from kerneld.model.incident import HostState, Incident, LoopPart, MemoryPart, UserPart
+from kerneld.model.incident import ContainerPart, HostState, Incident, LoopPart, MemoryPart, UserPart
 from kerneld.model.living import LivingState
 from kerneld.model.process import ProcessKey
 from kerneld.model.verdict import Killer
@@ -23,6 +23,7 @@ from kerneld.outputs.incidents import incidents_table
 from kerneld.outputs.kernels import kernels_table, seconds_to_limit
 from kerneld.outputs.settings import settings_table
 from kerneld.outputs.story import story
+from kerneld.outputs.text import user_name
 from kerneld.outputs.units import duration, of_limit, when
 from kerneld.outputs.view import View
 
@@ -355,3 +356,15 @@ def test_memory_pressure_is_told_where_there_was_any(told: str, said: str | None
     page = story(full(host_state=HostState(psi_memory=told)), View(NOW, UTC, 100))
     assert ("memory pressure" in page) is (said is not None)
     assert said is None or said in page
+
+
+def test_a_name_that_a_user_made_up_does_not_stand_for_the_account() -> None:
+    """JUPYTERHUB_USER is in the user's own hands; in a container the account says nothing."""
+    posing = incident(user=UserPart(uid=1001, name="mallory", hub_name="root"))
+    assert user_name(posing) == "mallory"
+    assert "mallory (root, 1001)" in story(posing, VIEW)
+    inside = incident(
+        user=UserPart(uid=1000, name="jovyan", hub_name="ana"),
+        container=ContainerPart(id="c", how="crio"),
+    )
+    assert user_name(inside) == "ana"
