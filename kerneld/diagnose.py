@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import disagreement, exit_of, headroom, is_blind
+from kerneld.model.evidence import headroom, is_blind
+from kerneld.model.exits import disagreement, exit_of
 from kerneld.model.verdict import Alternative, Blind, Evidence, Judgement, Verdict
 from kerneld.model.vocabulary import Category, Cause, Confidence, ExitHow, Scope
 from kerneld.rules import RULES, Rule, unknown

@@ -5,7 +5,8 @@ from datetime import datetime
 from kerneld.model.bystanders import bystanders
 from kerneld.model.case import Case
 from kerneld.model.crash import blind_to_place, fault_part
-from kerneld.model.evidence import best_peak, exit_of, tightest_limit
+from kerneld.model.evidence import best_peak, tightest_limit
+from kerneld.model.exits import exit_of
 from kerneld.model.guilt import crash_sentence, growth_of, guilty_sentence, last_stack, line_in_cell
 from kerneld.model.incident import (
     CellPart,

@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from kerneld.model.base import Record
 from kerneld.model.case import Case
-from kerneld.model.facts import LogRecord, ProcessSize, Surroundings, TaskRow
 from kerneld.model.incident import Bystander, Incident, TimelineEntry
+from kerneld.model.readings import ProcessSize, Surroundings
+from kerneld.model.records import LogRecord, TaskRow
 from kerneld.model.vocabulary import CodePolicy
 from kerneld.privacy import withhold
 

@@ -1,7 +1,8 @@
 """Compiled code crashed: which library, how to see the Python line, what to try."""
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import fault_object, own_log, place_of, trace_of
+from kerneld.model.evidence import own_log
+from kerneld.model.fault_lines import fault_object, place_of, trace_of
 from kerneld.model.incident import Advice
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause

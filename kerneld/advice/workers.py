@@ -1,8 +1,8 @@
 """A worker was killed for memory: each holds a copy of its own, so fewer of them hold less."""
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import oom_line, oom_rss_bytes
 from kerneld.model.incident import Advice
+from kerneld.model.oom import oom_line, oom_rss_bytes
 from kerneld.model.sizes import gib
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
     from kerneld.errors import UsageError
-    from kerneld.model.facts import LogEvent
+    from kerneld.model.records import LogEvent
     from kerneld.scan.asked import Asked, Counts
 
 LARGE_BYTES = 64 << 20

@@ -29,23 +29,13 @@ from kerneld.correlate.recent import Recent
 from kerneld.model.case import Case
 from kerneld.model.death import Death, Successor
 from kerneld.model.facts import (
-    CellFailed,
-    CellStarted,
-    CgroupDelta,
     ExitLearned,
     Fact,
     FaultPlaced,
     FileRemoved,
-    KernelStatus,
-    LogRecord,
     LookedAround,
-    ManagerAct,
-    MemoryAccount,
     ProcessEnded,
     ServerEnd,
-    SessionFact,
-    ShutdownAnnounced,
-    SignalSent,
     SourceLost,
     SourceState,
     Succession,
@@ -53,6 +43,9 @@ from kerneld.model.facts import (
 )
 from kerneld.model.host import Host
 from kerneld.model.process import ProcessKey
+from kerneld.model.readings import CgroupDelta, MemoryAccount
+from kerneld.model.records import LogRecord, ManagerAct, SignalSent
+from kerneld.model.said import CellFailed, CellStarted, KernelStatus, SessionFact, ShutdownAnnounced
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope
 

@@ -6,18 +6,11 @@ from datetime import timedelta
 
 from kerneld.model.case import Case
 from kerneld.model.death import Death, Successor
-from kerneld.model.facts import (
-    ExitLearned,
-    ListenState,
-    LogRecord,
-    LookedAround,
-    ManagerAct,
-    MemoryAccount,
-    PeakReading,
-    SignalSent,
-    ThreadCrashed,
-)
+from kerneld.model.facts import ExitLearned, LookedAround, ThreadCrashed
 from kerneld.model.host import Host
+from kerneld.model.readings import MemoryAccount, PeakReading
+from kerneld.model.records import LogRecord, ManagerAct, SignalSent
+from kerneld.model.said import ListenState
 from kerneld.model.session import Session
 from kerneld.model.verdict import Blind
 from kerneld.model.vocabulary import ExitHow, Scope

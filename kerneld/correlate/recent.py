@@ -9,17 +9,15 @@ from kerneld.correlate.matching import CLOCK_SLACK, is_of_thread, named_pid
 from kerneld.model.case import Case
 from kerneld.model.facts import (
     ExitLearned,
-    LogRecord,
     LookedAround,
-    ManagerAct,
     ServerEnd,
-    SignalSent,
     SourceLost,
     SourceState,
-    Surroundings,
     ThreadCrashed,
 )
 from kerneld.model.process import ProcessKey
+from kerneld.model.readings import Surroundings
+from kerneld.model.records import LogRecord, ManagerAct, SignalSent
 from kerneld.model.verdict import Blind
 
 V = TypeVar("V")

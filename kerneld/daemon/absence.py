@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from kerneld.daemon.identity import end_uuid
 from kerneld.model.case import Case
-from kerneld.model.facts import ExitReading, MemoryAccount
 from kerneld.model.host import Host
 from kerneld.model.living import LivingState, TrackedLife
 from kerneld.model.process import ProcessKey
+from kerneld.model.readings import ExitReading, MemoryAccount
 from kerneld.model.verdict import Blind
 from kerneld.model.vocabulary import ExitHow
 from kerneld.proc.pidfd import is_still, open_pidfd, zombie_status

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from kerneld.model.cells import Held
-from kerneld.model.facts import CgroupDelta, MemoryAccount
 from kerneld.model.process import ProcessKey
+from kerneld.model.readings import CgroupDelta, MemoryAccount
 from kerneld.sources.memory import MemorySource
 from kerneld.sources.places import PlacesSource
 from kerneld.sources.stacks import StacksSource

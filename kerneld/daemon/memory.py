@@ -5,9 +5,9 @@ from typing import Protocol
 
 from kerneld.model.case import Case
 from kerneld.model.cells import Held
-from kerneld.model.facts import CgroupDelta, MemoryAccount
 from kerneld.model.living import TrackedLife
 from kerneld.model.process import ProcessKey
+from kerneld.model.readings import CgroupDelta, MemoryAccount
 from kerneld.model.vocabulary import Scope
 
 

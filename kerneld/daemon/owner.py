@@ -25,10 +25,11 @@ from kerneld.errors import StoreError
 from kerneld.model.case import Case
 from kerneld.model.death import Death
 from kerneld.model.effects import Effect, ForgetMemory, PlaceFault
-from kerneld.model.evidence import awaits_core
-from kerneld.model.facts import Fact, KernelStatus, ProcessEnded
+from kerneld.model.facts import Fact, ProcessEnded
+from kerneld.model.fault_lines import awaits_core
 from kerneld.model.host import Host
 from kerneld.model.incident import Incident
+from kerneld.model.said import KernelStatus
 from kerneld.model.verdict import Judgement
 from kerneld.model.vocabulary import CodePolicy, Scope, State
 from kerneld.privacy import tightened, withhold

@@ -2,7 +2,9 @@
 
 from kerneld.model.case import Case
 from kerneld.model.effects import PlaceFault
-from kerneld.model.evidence import FAULT_SIGNALS, exit_of, fault_line, fault_object
+from kerneld.model.evidence import FAULT_SIGNALS
+from kerneld.model.exits import exit_of
+from kerneld.model.fault_lines import fault_line, fault_object
 from kerneld.model.vocabulary import Scope
 
 

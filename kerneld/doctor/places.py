@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from kerneld.doctor.check import Check
-from kerneld.parse.procfs import filesystem_type
+from kerneld.parse.mounts import filesystem_type
 from kerneld.places import Paths
 from kerneld.proc.files import is_slow
 

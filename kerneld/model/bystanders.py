@@ -6,9 +6,11 @@ Linux's own table in the OOM report comes first; where there is none, looks befo
 from datetime import timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import near_cgroup_limit, near_host_limit, oom_rss_bytes
-from kerneld.model.facts import LogRecord, Surroundings, TaskRow
+from kerneld.model.evidence import near_cgroup_limit, near_host_limit
 from kerneld.model.incident import Bystander
+from kerneld.model.oom import oom_rss_bytes
+from kerneld.model.readings import Surroundings
+from kerneld.model.records import LogRecord, TaskRow
 from kerneld.model.vocabulary import Cause, LimitKind, Scope
 
 MOST = 10

@@ -4,23 +4,13 @@ from pydantic import Field
 
 from kerneld.model.base import SCHEMA, Record, Timestamp
 from kerneld.model.cells import FinishedCell
-from kerneld.model.facts import (
-    CellStarted,
-    CgroupDelta,
-    ExitReading,
-    FileRemoved,
-    LogRecord,
-    ManagerAct,
-    MemoryAccount,
-    ServerEnd,
-    SessionFact,
-    SignalSent,
-    Succession,
-    Surroundings,
-)
+from kerneld.model.facts import FileRemoved, ServerEnd, Succession
 from kerneld.model.host import Host
 from kerneld.model.place import FaultPlace
 from kerneld.model.process import Kernel, Process, Server
+from kerneld.model.readings import CgroupDelta, ExitReading, MemoryAccount, Surroundings
+from kerneld.model.records import LogRecord, ManagerAct, SignalSent
+from kerneld.model.said import CellStarted, SessionFact
 from kerneld.model.verdict import Blind
 from kerneld.model.vocabulary import Scope
 

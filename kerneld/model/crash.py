@@ -1,16 +1,9 @@
 """A case's crash into its place, as the incident has it, and what of that is not known."""
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import (
-    FAULT_SIGNALS,
-    core_of,
-    exit_of,
-    fault_line,
-    fault_object,
-    is_blind,
-    place_of,
-    trace_of,
-)
+from kerneld.model.evidence import FAULT_SIGNALS, is_blind
+from kerneld.model.exits import exit_of
+from kerneld.model.fault_lines import core_of, fault_line, fault_object, place_of, trace_of
 from kerneld.model.incident import FaultPart
 from kerneld.model.place import SIGNAL_KINDS, TRACE_KINDS
 from kerneld.model.verdict import Blind

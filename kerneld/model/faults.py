@@ -4,8 +4,10 @@ import signal
 from dataclasses import dataclass
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import core_of, exit_of, is_blind, own_log, trace_of
-from kerneld.model.facts import LogRecord
+from kerneld.model.evidence import is_blind, own_log
+from kerneld.model.exits import exit_of
+from kerneld.model.fault_lines import core_of, trace_of
+from kerneld.model.records import LogRecord
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, ExitHow, Trust
 from kerneld.model.wording import act_quote, exit_quote, log_quote, place, story, subject, trace_quote

@@ -1,7 +1,7 @@
 """A case's account of growth into what may be said of it: which line, in which cell, how surely."""
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import trace_of
+from kerneld.model.fault_lines import trace_of
 from kerneld.model.growth import GrowthAccount, GrowthLine, StackPart
 from kerneld.model.sizes import gib
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from kerneld.model.base import Timestamp
 from kerneld.model.cells import KEPT_CELLS, FinishedCell
-from kerneld.model.facts import (
+from kerneld.model.said import (
     CellFailed,
     CellStarted,
     KernelStatus,

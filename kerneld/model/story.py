@@ -5,14 +5,8 @@ from collections.abc import Iterable
 from kerneld.model.case import Case
 from kerneld.model.cells import MOVED_BYTES, FinishedCell
 from kerneld.model.exceptions import public_name
-from kerneld.model.facts import (
-    CellFailed,
-    CellStarted,
-    KernelStatus,
-    SessionFact,
-    ShutdownAnnounced,
-)
 from kerneld.model.incident import TimelineEntry
+from kerneld.model.said import CellFailed, CellStarted, KernelStatus, SessionFact, ShutdownAnnounced
 from kerneld.model.sizes import gib
 from kerneld.model.vocabulary import Shortage
 from kerneld.model.wording import (

@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kerneld.model.base import Record, Timestamp
-from kerneld.model.facts import ManagerAct, SessionFact
 from kerneld.model.growth import Frame, SeenThread
 from kerneld.model.process import Connection
+from kerneld.model.records import ManagerAct
+from kerneld.model.said import SessionFact
 
 MAX_DATAGRAM_BYTES = 128 * 1024
 WORKING_ON = Struct("=q")

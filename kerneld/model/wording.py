@@ -4,16 +4,12 @@ import signal
 from datetime import timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import (
-    act_upon,
-    by_service_manager,
-    deadly_signal,
-    exit_of,
-    fault_object,
-    place_of,
-)
-from kerneld.model.facts import LogRecord, ManagerAct, ServerEnd, SignalSent
+from kerneld.model.evidence import act_upon, by_service_manager, deadly_signal
+from kerneld.model.exits import exit_of
+from kerneld.model.facts import ServerEnd
+from kerneld.model.fault_lines import fault_object, place_of
 from kerneld.model.place import CrashTrace
+from kerneld.model.records import LogRecord, ManagerAct, SignalSent
 from kerneld.model.verdict import Evidence, Killer
 from kerneld.model.vocabulary import ExitHow, Scope
 

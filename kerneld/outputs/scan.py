@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kerneld.model.base import iso
-from kerneld.model.evidence import fault_object
-from kerneld.model.facts import LogEvent
+from kerneld.model.fault_lines import fault_object
+from kerneld.model.records import LogEvent
 from kerneld.outputs.safe import safe_json, safe_text, wrap
 from kerneld.outputs.scan_words import details, gpu_address, object_name, sentence
 from kerneld.outputs.view import Role, View

@@ -1,7 +1,7 @@
 """One kill for memory to what the log says of it: what was held, of how much, and who held more."""
 
-from kerneld.model.evidence import oom_rss_bytes
-from kerneld.model.facts import LogEvent, TaskRow
+from kerneld.model.oom import oom_rss_bytes
+from kerneld.model.records import LogEvent, TaskRow
 from kerneld.model.sizes import gib
 from kerneld.outputs.safe import UNBROKEN, safe_text
 from kerneld.outputs.view import Role

@@ -2,8 +2,8 @@
 
 import re
 
-from kerneld.model.evidence import fault_object
-from kerneld.model.facts import LogEvent
+from kerneld.model.fault_lines import fault_object
+from kerneld.model.records import LogEvent
 from kerneld.outputs.safe import UNBROKEN, safe_text
 from kerneld.outputs.scan_memory import Detail, memory
 from kerneld.outputs.units import signal_name

@@ -8,7 +8,7 @@ import re
 from collections import deque
 from datetime import datetime, tzinfo
 
-from kerneld.model.facts import LogEvent
+from kerneld.model.records import LogEvent
 from kerneld.model.vocabulary import Trust
 from kerneld.parse import wrapped
 from kerneld.parse.belief import Belief

@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 
 from kerneld.model.process import CgroupLocation
-from kerneld.parse.procfs import Mount, text_of
+from kerneld.parse.mounts import Mount
+from kerneld.parse.procfs import text_of
 
 UNLIMITED_BYTES = 1 << 62
 """v1 prints LONG_MAX rounded down to a page for "no limit": 9223372036854771712, or …705…, by page"""

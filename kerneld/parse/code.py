@@ -3,7 +3,7 @@
 import ast
 import re
 
-from kerneld.model.facts import CodeFacts
+from kerneld.model.said import CodeFacts
 
 MAX_CHARS = 64 * 1024
 NOT_PARSED = CodeFacts(parsed=False)

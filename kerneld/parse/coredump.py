@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from kerneld.model.facts import ManagerAct
+from kerneld.model.records import ManagerAct
 from kerneld.parse.journal import number_field, text_field
 from kerneld.parse.kmsg_text import shown, storable
 

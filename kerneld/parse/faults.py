@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from kerneld.model.facts import LogEvent
+from kerneld.model.records import LogEvent
 from kerneld.model.vocabulary import Trust
 from kerneld.parse.fault_table import CUT_TABLE, OBJECT, SIGNALS, TABLE, WARNING, Row
 from kerneld.parse.kmsg_text import COMM, Message, shown

@@ -9,13 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from kerneld.model.facts import (
-    CellFailed,
-    CellStarted,
-    KernelStatus,
-    SessionFact,
-    ShutdownAnnounced,
-)
+from kerneld.model.said import CellFailed, CellStarted, KernelStatus, SessionFact, ShutdownAnnounced
 from kerneld.parse.code import code_facts
 from kerneld.parse.shortage import class_name, shortage_of
 

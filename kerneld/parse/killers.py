@@ -7,7 +7,7 @@ counts only from the daemon that writes it: an application may print the same wo
 import re
 from dataclasses import dataclass, field
 
-from kerneld.model.facts import LogEvent
+from kerneld.model.records import LogEvent
 from kerneld.parse.fault_table import SIGNALS
 from kerneld.parse.kmsg_text import COMM, Message, Origin
 

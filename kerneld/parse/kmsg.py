@@ -7,7 +7,7 @@ known; a record is one message, whatever its text holds. Text without levels is 
 import re
 from dataclasses import dataclass, replace
 
-from kerneld.model.facts import LogEvent
+from kerneld.model.records import LogEvent
 from kerneld.model.vocabulary import Trust
 from kerneld.parse.faults import Unfinished, parse_fault
 from kerneld.parse.kmsg_text import Message, Origin

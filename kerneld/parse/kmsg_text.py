@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from kerneld.model.facts import LogEvent
+from kerneld.model.records import LogEvent
 from kerneld.model.vocabulary import Trust
 from kerneld.parse.procfs import text_of
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from kerneld.model.base import from_us
-from kerneld.model.facts import Deed, LogEvent, ManagerAct
+from kerneld.model.records import Deed, LogEvent, ManagerAct
 from kerneld.model.vocabulary import Trust
 from kerneld.parse import coredump
 from kerneld.parse.fault_table import SIGNALS

@@ -7,7 +7,7 @@ time; a report's details are given only to the victim that its own lines name.
 import re
 from dataclasses import dataclass, field
 
-from kerneld.model.facts import LogEvent, MemoryTotals
+from kerneld.model.records import LogEvent, MemoryTotals
 from kerneld.parse import oom_lines
 from kerneld.parse.kmsg_text import Message
 from kerneld.parse.oom_lines import ERROR, INFO, WARNING, Summary, split_cgroups

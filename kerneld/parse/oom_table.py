@@ -4,7 +4,7 @@ import heapq
 import re
 from dataclasses import dataclass, field
 
-from kerneld.model.facts import TaskRow
+from kerneld.model.records import TaskRow
 from kerneld.parse.kmsg_text import COMM, Message
 
 TOP_ROWS = 10

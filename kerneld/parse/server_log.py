@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 
-from kerneld.model.facts import Deed, ManagerAct
+from kerneld.model.records import Deed, ManagerAct
 from kerneld.parse.kmsg_text import shown
 
 MANAGER = "jupyter"

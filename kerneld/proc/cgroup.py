@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from kerneld.model.facts import CgroupReading
 from kerneld.model.process import CgroupLocation, Limit
+from kerneld.model.readings import CgroupReading
 from kerneld.model.vocabulary import LimitKind
 from kerneld.parse.cgroups import (
     memory_mounts,
@@ -14,7 +14,7 @@ from kerneld.parse.cgroups import (
     parse_memory_events,
     parse_oom_control,
 )
-from kerneld.parse.procfs import Mount, parse_mountinfo
+from kerneld.parse.mounts import Mount, parse_mountinfo
 
 CGROUP_ROOT = "/sys/fs/cgroup"
 

@@ -2,7 +2,7 @@
 
 import os
 
-from kerneld.parse.procfs import mount_of, parse_mountinfo
+from kerneld.parse.mounts import mount_of, parse_mountinfo
 from kerneld.proc.files import SLOW_FILESYSTEMS
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from itertools import islice
 
 from kerneld.errors import UnsafeFile
-from kerneld.parse.procfs import filesystem_type, place_of
+from kerneld.parse.mounts import filesystem_type, place_of
 
 MAX_FILE_BYTES = 64 * 1024
 MAX_MOUNTINFO_BYTES, MAX_MOUNTINFO_CPU_S = 1024 * 1024, 0.05

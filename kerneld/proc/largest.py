@@ -4,7 +4,7 @@ import heapq
 import os
 from collections.abc import Callable, Iterable
 
-from kerneld.model.facts import ProcessSize
+from kerneld.model.readings import ProcessSize
 from kerneld.parse.procfs import parse_statm_rss
 from kerneld.proc.memory import PAGE_BYTES
 from kerneld.proc.process import read_sender

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 
 from kerneld.errors import UnsafeFile
-from kerneld.parse.procfs import parse_mountinfo
+from kerneld.parse.mounts import parse_mountinfo
 from kerneld.proc.files import (
     SLOW_FILESYSTEMS,
     check_connection_file,

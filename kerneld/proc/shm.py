@@ -2,7 +2,7 @@
 
 import os
 
-from kerneld.parse.procfs import mount_at
+from kerneld.parse.mounts import mount_at
 
 SHM = "/dev/shm"
 _FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

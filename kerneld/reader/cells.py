@@ -4,8 +4,8 @@ import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from kerneld.model.facts import CellStarted, KernelStatus, SessionFact
 from kerneld.model.growth import Frame
+from kerneld.model.said import CellStarted, KernelStatus, SessionFact
 from kerneld.parse.cellname import TIMED, cell_hash, count_in, hash_in
 from kerneld.parse.stacks import Stacks
 

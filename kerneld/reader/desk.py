@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 from kerneld.errors import SourceUnavailable
-from kerneld.model.facts import CellStarted, ListenState, SessionFact
 from kerneld.model.process import Connection
+from kerneld.model.said import CellStarted, ListenState, SessionFact
 from kerneld.model.wire import (
     WORKING_ON,
     FactsLost,

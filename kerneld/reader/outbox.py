@@ -4,7 +4,7 @@ import array
 import socket
 from collections import deque
 
-from kerneld.model.facts import CellStarted
+from kerneld.model.said import CellStarted
 from kerneld.model.wire import MAX_DATAGRAM_BYTES, Said, Told
 
 _FULL = 64

@@ -7,7 +7,8 @@ getrlimit(2) on RLIMIT_AS and RLIMIT_DATA, at which mmap and brk fail. What stde
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import exit_of, reached_rlimit
+from kerneld.model.evidence import reached_rlimit
+from kerneld.model.exits import exit_of
 from kerneld.model.sizes import gib
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, LimitKind

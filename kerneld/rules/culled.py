@@ -7,7 +7,9 @@ writes the kernel's id and the reason into the server's log, and then shuts the 
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import asked_of_server, exit_of, oom_line, shot_by_another
+from kerneld.model.evidence import asked_of_server, shot_by_another
+from kerneld.model.exits import exit_of
+from kerneld.model.oom import oom_line
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import act_quote, exit_quote

@@ -7,8 +7,9 @@ takes it for a crash and restarts the kernel; no shutdown is announced on iopub.
 from datetime import timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import announced_shutdown, exit_of
-from kerneld.model.facts import KernelStatus
+from kerneld.model.exits import exit_of
+from kerneld.model.intent import announced_shutdown
+from kerneld.model.said import KernelStatus
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import cell_name, exit_quote

@@ -7,8 +7,10 @@ ended of it is concluded: CUDA hands the error to the program, which as a rule c
 from datetime import timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import FAULT_SIGNALS, announced_shutdown, exit_of
-from kerneld.model.facts import LogRecord
+from kerneld.model.evidence import FAULT_SIGNALS
+from kerneld.model.exits import exit_of
+from kerneld.model.intent import announced_shutdown
+from kerneld.model.records import LogRecord
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence
 from kerneld.model.wording import exit_quote, log_quote, story, subject

@@ -7,7 +7,8 @@ ipykernel. xeus-python handles SIGSEGV itself and then exits with 1.
 from datetime import timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import announced_shutdown, exit_of
+from kerneld.model.exits import exit_of
+from kerneld.model.intent import announced_shutdown
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import exit_quote, story, subject

@@ -8,7 +8,8 @@ import signal
 from datetime import timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import exit_of, own_log
+from kerneld.model.evidence import own_log
+from kerneld.model.exits import exit_of
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Trust
 from kerneld.model.wording import exit_quote, log_quote, story, subject

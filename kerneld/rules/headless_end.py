@@ -5,7 +5,8 @@ removes the connection file after a crash too, so only the exit status and the p
 """
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import announced_shutdown, believed_exit, exit_of
+from kerneld.model.exits import believed_exit, exit_of
+from kerneld.model.intent import announced_shutdown
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope, ServerKind
 from kerneld.model.wording import exit_quote, server_quote

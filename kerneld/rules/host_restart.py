@@ -5,7 +5,8 @@ outlives a boot; that nothing else ended the process shortly before can't be sho
 """
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import exit_of, oom_line
+from kerneld.model.exits import exit_of
+from kerneld.model.oom import oom_line
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, ExitHow
 from kerneld.model.wording import subject

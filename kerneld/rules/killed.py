@@ -11,14 +11,13 @@ from kerneld.model.evidence import (
     FAULT_SIGNALS,
     LIMIT_SIGNALS,
     deadly_signal,
-    exit_of,
     headroom,
     is_blind,
     may_be_front_ends,
-    may_hide_restart,
-    oom_counters,
-    oom_line,
 )
+from kerneld.model.exits import exit_of
+from kerneld.model.intent import may_hide_restart
+from kerneld.model.oom import oom_counters, oom_line
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import exit_quote, sender_quote, signal_name, story, subject

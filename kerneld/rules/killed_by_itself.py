@@ -5,13 +5,10 @@ Source: `os.kill(os.getpid(), …)` and `signal.raise_signal` in the cell's synt
 """
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import (
-    FAULT_SIGNALS,
-    LIMIT_SIGNALS,
-    announced_shutdown,
-    exit_of,
-    oom_line,
-)
+from kerneld.model.evidence import FAULT_SIGNALS, LIMIT_SIGNALS
+from kerneld.model.exits import exit_of
+from kerneld.model.intent import announced_shutdown
+from kerneld.model.oom import oom_line
 from kerneld.model.verdict import Evidence, Killer, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import exit_quote, signal_name, story

@@ -9,16 +9,11 @@ SIGHUP. What somebody asked systemd to stop is another matter.
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import (
-    act_upon,
-    announced_shutdown,
-    by_service_manager,
-    deadly_signal,
-    exit_of,
-    oom_beside,
-    oom_line,
-)
-from kerneld.model.facts import ManagerAct, SignalSent
+from kerneld.model.evidence import act_upon, by_service_manager, deadly_signal
+from kerneld.model.exits import exit_of
+from kerneld.model.intent import announced_shutdown
+from kerneld.model.oom import oom_beside, oom_line
+from kerneld.model.records import ManagerAct, SignalSent
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import (

@@ -5,7 +5,8 @@ si_code tells a system call (0 or less) from Linux's own doing.
 """
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import FAULT_SIGNALS, LIMIT_SIGNALS, deadly_signal, oom_line
+from kerneld.model.evidence import FAULT_SIGNALS, LIMIT_SIGNALS, deadly_signal
+from kerneld.model.oom import oom_line
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence
 from kerneld.model.wording import (

@@ -5,15 +5,9 @@ in https://github.com/torvalds/linux/blob/v6.12/mm/memcontrol.c; `oom_memcg=` is
 """
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import (
-    is_cgroup_oom,
-    limit_of,
-    may_have_been_killed,
-    oom_line,
-    oom_rss_bytes,
-    same_comm,
-)
-from kerneld.model.facts import LogEvent
+from kerneld.model.evidence import may_have_been_killed
+from kerneld.model.oom import is_cgroup_oom, limit_of, oom_line, oom_rss_bytes, same_comm
+from kerneld.model.records import LogEvent
 from kerneld.model.sizes import gib
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Trust

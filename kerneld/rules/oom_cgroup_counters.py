@@ -7,16 +7,10 @@ dead kernel as of one that it was asked to end: a kernel that did not say so its
 """
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import (
-    OomCounters,
-    announced_shutdown,
-    deadly_signal,
-    exit_of,
-    is_blind,
-    may_have_been_killed,
-    oom_counters,
-    oom_line,
-)
+from kerneld.model.evidence import deadly_signal, is_blind, may_have_been_killed
+from kerneld.model.exits import exit_of
+from kerneld.model.intent import announced_shutdown
+from kerneld.model.oom import OomCounters, oom_counters, oom_line
 from kerneld.model.sizes import gib
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, ExitHow

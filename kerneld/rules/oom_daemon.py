@@ -9,8 +9,11 @@ import signal
 from collections.abc import Iterable
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import act_upon, announced_shutdown, deadly_signal, exit_of, oom_line
-from kerneld.model.facts import ManagerAct, SignalSent
+from kerneld.model.evidence import act_upon, deadly_signal
+from kerneld.model.exits import exit_of
+from kerneld.model.intent import announced_shutdown
+from kerneld.model.oom import oom_line
+from kerneld.model.records import ManagerAct, SignalSent
 from kerneld.model.sizes import gib
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, ExitHow

@@ -5,13 +5,8 @@ constraint says whose memory ran out: the host's (NONE), a cpuset's or a memory 
 """
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import (
-    is_cgroup_oom,
-    may_have_been_killed,
-    oom_line,
-    oom_rss_bytes,
-    same_comm,
-)
+from kerneld.model.evidence import may_have_been_killed
+from kerneld.model.oom import is_cgroup_oom, oom_line, oom_rss_bytes, same_comm
 from kerneld.model.sizes import gib
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Trust

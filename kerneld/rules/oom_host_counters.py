@@ -7,7 +7,8 @@ Source: https://docs.kernel.org/admin-guide/cgroup-v2.html: `oom_kill` rises for
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import exit_of, oom_counters, oom_line
+from kerneld.model.exits import exit_of
+from kerneld.model.oom import oom_counters, oom_line
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence
 from kerneld.model.wording import exit_quote, story, subject

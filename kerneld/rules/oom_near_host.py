@@ -7,7 +7,9 @@ memory, a sample that is a second old rules nothing out.
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import exit_of, headroom, near_host_limit, oom_line
+from kerneld.model.evidence import headroom, near_host_limit
+from kerneld.model.exits import exit_of
+from kerneld.model.oom import oom_line
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence
 from kerneld.model.wording import exit_quote, story, subject

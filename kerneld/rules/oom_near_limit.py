@@ -7,7 +7,9 @@ numbers rule nothing out. SIGKILL alone is no OOM: https://github.com/kubernetes
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import exit_of, headroom, near_cgroup_limit, oom_line
+from kerneld.model.evidence import headroom, near_cgroup_limit
+from kerneld.model.exits import exit_of
+from kerneld.model.oom import oom_line
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence
 from kerneld.model.wording import exit_quote, story, subject

@@ -8,7 +8,8 @@ import signal
 from datetime import timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import announced_shutdown, ended_by_itself, exit_of
+from kerneld.model.exits import exit_of
+from kerneld.model.intent import announced_shutdown, ended_by_itself
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import exit_quote, server_quote, story

@@ -6,7 +6,7 @@ Source: `Pool._terminate_pool` in https://github.com/python/cpython/blob/main/Li
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import exit_of
+from kerneld.model.exits import exit_of
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import exit_quote

@@ -8,16 +8,10 @@ one, only the next life's prompt start hints at a request.
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import (
-    announced_shutdown,
-    asked_of_server,
-    exit_of,
-    may_hide_restart,
-    oom_line,
-    prompt_succession,
-    shot_by_another,
-    shot_by_server,
-)
+from kerneld.model.evidence import asked_of_server, shot_by_another, shot_by_server
+from kerneld.model.exits import exit_of
+from kerneld.model.intent import announced_shutdown, may_hide_restart, prompt_succession
+from kerneld.model.oom import oom_line
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import act_quote, exit_quote, sender_quote

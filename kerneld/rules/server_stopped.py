@@ -10,16 +10,11 @@ import signal
 from datetime import timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import (
-    announced_shutdown,
-    by_service_manager,
-    deadly_signal,
-    ended_by_itself,
-    exit_of,
-    file_removed_in_time,
-    oom_line,
-)
+from kerneld.model.evidence import by_service_manager, deadly_signal
+from kerneld.model.exits import exit_of
 from kerneld.model.facts import ServerEnd
+from kerneld.model.intent import announced_shutdown, ended_by_itself, file_removed_in_time
+from kerneld.model.oom import oom_line
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import exit_quote, exit_words, sender_quote, server_quote

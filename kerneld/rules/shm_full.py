@@ -7,7 +7,8 @@ DataLoader ends so: https://github.com/pytorch/pytorch/issues/5040. Linux writes
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import exit_of, own_log
+from kerneld.model.evidence import own_log
+from kerneld.model.exits import exit_of
 from kerneld.model.sizes import gib
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence

@@ -8,18 +8,15 @@ import signal
 
 from kerneld.model.case import Case
 from kerneld.model.evidence import (
-    announced_shutdown,
-    exit_of,
-    file_removed_in_time,
-    lasting_server,
     may_be_front_ends,
     near_cgroup_limit,
-    oom_counters,
-    oom_line,
     shot_by_another,
     shot_by_front_end,
     shot_by_server,
 )
+from kerneld.model.exits import exit_of
+from kerneld.model.intent import announced_shutdown, file_removed_in_time, lasting_server
+from kerneld.model.oom import oom_counters, oom_line
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, ExitHow, Scope
 from kerneld.model.wording import exit_quote, sender_quote

@@ -7,7 +7,8 @@ stack grows to RLIMIT_STACK), `allocate_stack` in glibc's nptl (a guard page bel
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import exit_of, own_log
+from kerneld.model.evidence import own_log
+from kerneld.model.exits import exit_of
 from kerneld.model.sizes import gib
 from kerneld.model.stacks import stack_end
 from kerneld.model.verdict import Evidence, Verdict

@@ -7,7 +7,9 @@ https://github.com/nteract/papermill/issues/511 (ports picked, then taken by ano
 from datetime import timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import FAULT_SIGNALS, act_upon, announced_shutdown, exit_of
+from kerneld.model.evidence import FAULT_SIGNALS, act_upon
+from kerneld.model.exits import exit_of
+from kerneld.model.intent import announced_shutdown
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import act_quote, duration, exit_quote, exit_words

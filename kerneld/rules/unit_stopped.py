@@ -7,7 +7,9 @@ process of the unit, and SIGKILL to those that are left after TimeoutStopSec.
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import act_upon, deadly_signal, exit_of, oom_line
+from kerneld.model.evidence import act_upon, deadly_signal
+from kerneld.model.exits import exit_of
+from kerneld.model.oom import oom_line
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence
 from kerneld.model.wording import act_quote, by_systemd, exit_quote

@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from kerneld.model.facts import LogEvent
+from kerneld.model.records import LogEvent
 
 SAME_DEATH = timedelta(minutes=1)
 RECENT = 64

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
-from kerneld.model.facts import LogEvent
+from kerneld.model.records import LogEvent
 from kerneld.parse.anylog import DOUBT_BYTES, AnyLog
 from kerneld.scan.needles import TELLING, Hits, finders
 

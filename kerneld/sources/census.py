@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from functools import partial
 
 from kerneld.model.effects import Effect, LookAround
-from kerneld.model.facts import LookedAround, SourceState, Surroundings
+from kerneld.model.facts import LookedAround, SourceState
 from kerneld.model.process import Process
+from kerneld.model.readings import Surroundings
 from kerneld.model.vocabulary import LimitKind
 from kerneld.proc.cgroup import CGROUP_ROOT, CgroupDir, cgroup_dirs
 from kerneld.proc.disk import free_bytes

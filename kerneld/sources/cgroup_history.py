@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from kerneld.model.facts import CgroupReading
+from kerneld.model.readings import CgroupReading
 from kerneld.parse.cgroups import parse_cgroup_bytes
 from kerneld.proc.cgroup import CgroupDir, CgroupWatch, RawReading
 

@@ -12,7 +12,6 @@ from kerneld.errors import SourceUnavailable
 from kerneld.model.effects import Effect, WatchExit
 from kerneld.model.facts import (
     ExitLearned,
-    ExitReading,
     ProcessDying,
     ProcessEnded,
     SourceLost,
@@ -20,6 +19,7 @@ from kerneld.model.facts import (
     ThreadCrashed,
 )
 from kerneld.model.process import ProcessKey
+from kerneld.model.readings import ExitReading
 from kerneld.model.vocabulary import ExitHow
 from kerneld.parse.netlink import (
     CN_IDX_PROC,

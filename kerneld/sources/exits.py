@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kerneld.model.effects import Effect, WatchExit
-from kerneld.model.facts import ExitLearned, ExitReading, ProcessEnded, SourceState
+from kerneld.model.facts import ExitLearned, ProcessEnded, SourceState
 from kerneld.model.process import ProcessKey, Rlimits
+from kerneld.model.readings import ExitReading
 from kerneld.model.vocabulary import ExitHow
 from kerneld.proc.pidfd import ZombieStatus, exit_info, is_reaped, tells_exit, zombie_status
 from kerneld.proc.process import read_rlimits

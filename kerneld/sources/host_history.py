@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
-from kerneld.model.facts import MemoryAccount
+from kerneld.model.readings import MemoryAccount
 from kerneld.parse.pressure import told_pressure
 from kerneld.parse.procfs import Meminfo
 from kerneld.proc.memory import HostMemory

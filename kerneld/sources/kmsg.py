@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from kerneld.errors import SourceUnavailable
 from kerneld.model.effects import Effect
-from kerneld.model.facts import LogEvent, LogRecord, ProcessDying, SourceLost, SourceState
+from kerneld.model.facts import ProcessDying, SourceLost, SourceState
+from kerneld.model.records import LogEvent, LogRecord
 from kerneld.model.vocabulary import Trust
 from kerneld.parse.kmsg import KernelLog, KmsgRecord, parse_record
 from kerneld.parse.kmsg_text import Origin

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from kerneld.model.cells import Held
 from kerneld.model.effects import Effect, ForgetMemory, SampleMemory
-from kerneld.model.facts import CgroupDelta, MemoryAccount, SourceState
+from kerneld.model.facts import SourceState
 from kerneld.model.growth import Grown
 from kerneld.model.process import Process, ProcessKey
+from kerneld.model.readings import CgroupDelta, MemoryAccount
 from kerneld.proc.cgroup import CGROUP_ROOT, CgroupDir, cgroup_dirs
 from kerneld.proc.memory import ProcessMemory
 from kerneld.proc.process import boot_clock, boot_seconds

@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 
 from kerneld.model.cells import Held
-from kerneld.model.facts import CgroupReading, PeakReading
 from kerneld.model.growth import Grown
 from kerneld.model.process import ProcessKey
+from kerneld.model.readings import CgroupReading, PeakReading
 from kerneld.model.vocabulary import PeakHow
 from kerneld.parse.procfs import parse_statm_rss, parse_statm_vm
 from kerneld.proc.memory import PAGE_BYTES, ProcessMemory

@@ -23,8 +23,9 @@ from kerneld.model.effects import (
     ReadStack,
     ReleaseFile,
 )
-from kerneld.model.facts import ConnectionRead, ListenState, SourceLost, SourceState
+from kerneld.model.facts import ConnectionRead, SourceLost, SourceState
 from kerneld.model.process import Connection, Process
+from kerneld.model.said import ListenState
 from kerneld.model.wire import (
     FactsLost,
     FileParsed,

@@ -5,7 +5,7 @@ import threading
 from collections import deque
 from datetime import UTC, datetime
 
-from kerneld.model.facts import ShmReading
+from kerneld.model.readings import ShmReading
 from kerneld.proc.shm import open_shm, room
 
 KEPT = 64

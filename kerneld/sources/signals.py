@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from kerneld.errors import SourceUnavailable
 from kerneld.model.effects import Effect, ForgetMemory, WatchExit
-from kerneld.model.facts import SignalSent, SourceLost, SourceState
+from kerneld.model.facts import SourceLost, SourceState
+from kerneld.model.records import SignalSent
 from kerneld.parse.signals import TracedSignal, parse_trace
 from kerneld.proc.process import read_sender
 from kerneld.proc.threads import in_initial_pid_namespace

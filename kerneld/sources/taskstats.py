@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 from kerneld.errors import SourceUnavailable
 from kerneld.model.effects import Effect, WatchExit
-from kerneld.model.facts import ExitLearned, ExitReading, PeakReading, SourceLost, SourceState
+from kerneld.model.facts import ExitLearned, SourceLost, SourceState
+from kerneld.model.readings import ExitReading, PeakReading
 from kerneld.model.vocabulary import ExitHow, PeakHow
 from kerneld.parse.netlink import (
     GENL_ID_CTRL,

@@ -17,14 +17,9 @@ from kerneld.model.effects import (
     WatchFile,
 )
 from kerneld.model.facts import (
-    CellFailed,
-    CellStarted,
     ConnectionRead,
     Fact,
     FileOpened,
-    KernelStatus,
-    ListenState,
-    LogRecord,
     PortsHeard,
     PortsSilent,
     ProcessChanged,
@@ -32,10 +27,11 @@ from kerneld.model.facts import (
     ProcessEnded,
     ProcessSeen,
     ServerSeen,
-    ShutdownAnnounced,
 )
 from kerneld.model.living import TrackedLife
 from kerneld.model.process import Kernel, ProcessKey
+from kerneld.model.records import LogRecord
+from kerneld.model.said import CellFailed, CellStarted, KernelStatus, ListenState, ShutdownAnnounced
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope
 from kerneld.track.identity import kernel_death, kernel_of, listening, tracked_life, watching

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kerneld.model.death import Death
-from kerneld.model.evidence import FAULT_SIGNALS, LIMIT_SIGNALS, LOG_SLACK, OOM_WINDOW, believed_exit
-from kerneld.model.facts import LogRecord, ProcessDying, ProcessEnded
+from kerneld.model.evidence import FAULT_SIGNALS, LIMIT_SIGNALS
+from kerneld.model.exits import believed_exit
+from kerneld.model.facts import ProcessDying, ProcessEnded
 from kerneld.model.living import TrackedLife
+from kerneld.model.oom import LOG_SLACK, OOM_WINDOW
 from kerneld.model.process import Kernel, Process, ProcessKey
+from kerneld.model.records import LogRecord
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope
 from kerneld.track.identity import kernel_of

@@ -14,7 +14,8 @@ from pathlib import Path
 from kerneld.cli.fixture import Expectation, Fixture
 from kerneld.diagnose import diagnose
 from kerneld.model.case import Case
-from kerneld.model.facts import CgroupDelta, LogRecord
+from kerneld.model.readings import CgroupDelta
+from kerneld.model.records import LogRecord
 from kerneld.model.vocabulary import Cause, Confidence, Scope, Trust
 from kerneld.parse.kmsg import KernelLog, parse_record
 

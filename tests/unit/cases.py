@@ -4,26 +4,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from kerneld.model.case import Case
-from kerneld.model.facts import (
-    CellStarted,
-    CgroupDelta,
-    CgroupReading,
-    CodeFacts,
-    ExitReading,
-    FileRemoved,
-    KernelStatus,
-    LogEvent,
-    LogRecord,
-    MemoryAccount,
-    ServerEnd,
-    ShmReading,
-    ShutdownAnnounced,
-    SignalSent,
-    Succession,
-    TaskRow,
-)
+from kerneld.model.facts import FileRemoved, ServerEnd, Succession
 from kerneld.model.host import Host
 from kerneld.model.process import CgroupLocation, Connection, Kernel, Limit, Process, ProcessKey, Server
+from kerneld.model.readings import CgroupDelta, CgroupReading, ExitReading, MemoryAccount, ShmReading
+from kerneld.model.records import LogEvent, LogRecord, SignalSent, TaskRow
+from kerneld.model.said import CellStarted, CodeFacts, KernelStatus, ShutdownAnnounced
 from kerneld.model.verdict import Blind
 from kerneld.model.vocabulary import ExitHow, LimitKind, ServerKind, Trust
 

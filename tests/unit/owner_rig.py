@@ -10,9 +10,10 @@ from store_rig import HOST, NOW, a_process
 
 from kerneld.daemon.owner import Owner, Rooms
 from kerneld.model.effects import Effect
-from kerneld.model.facts import ExitReading, ProcessEnded, ProcessSeen, ServerSeen, SourceState
+from kerneld.model.facts import ProcessEnded, ProcessSeen, ServerSeen, SourceState
 from kerneld.model.incident import Incident
 from kerneld.model.process import Process
+from kerneld.model.readings import ExitReading
 from kerneld.model.vocabulary import CodePolicy, ExitHow, ServerKind
 from kerneld.sources.memory import MemorySource
 from kerneld.store import Store

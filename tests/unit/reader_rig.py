@@ -17,14 +17,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 from kerneld.model.effects import Listen, ReadConnection
-from kerneld.model.facts import (
-    CellStarted,
-    ConnectionRead,
-    Fact,
-    KernelStatus,
-    ListenState,
-    SourceState,
-)
+from kerneld.model.facts import ConnectionRead, Fact, SourceState
+from kerneld.model.said import CellStarted, KernelStatus, ListenState
 from kerneld.sources.reader import ReaderSource
 from kerneld.sources.reader_child import Child
 from kerneld.sources.source import Outlet, supervise

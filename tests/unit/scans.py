@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 
-from kerneld.model.facts import LogEvent
+from kerneld.model.records import LogEvent
 from kerneld.scan.reader import LogReader
 
 LATEST = datetime(2026, 11, 27, tzinfo=UTC)

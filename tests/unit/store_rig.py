@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 
 from kerneld.model.case import Case
-from kerneld.model.facts import CellStarted, KernelStatus, MemoryAccount
 from kerneld.model.host import Host
 from kerneld.model.incident import (
     CellPart,
@@ -15,6 +14,8 @@ from kerneld.model.incident import (
     UserPart,
 )
 from kerneld.model.process import Process, ProcessKey
+from kerneld.model.readings import MemoryAccount
+from kerneld.model.said import CellStarted, KernelStatus
 from kerneld.model.vocabulary import Cause, Confidence, ExitHow, State
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, 123456, tzinfo=UTC)

@@ -23,8 +23,8 @@ from cases import (
 from kerneld.advise import advise
 from kerneld.diagnose import diagnose
 from kerneld.model.case import Case
-from kerneld.model.facts import PeakReading
 from kerneld.model.incident import Advice
+from kerneld.model.readings import PeakReading
 from kerneld.model.verdict import Blind, Verdict
 from kerneld.model.vocabulary import PeakHow, Scope
 

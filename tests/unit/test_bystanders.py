@@ -4,7 +4,8 @@ from cases import GIB, GROUP, PID, at, counters, death, line, oom, room, task
 
 from kerneld.model.bystanders import MOST, bystanders
 from kerneld.model.case import Case
-from kerneld.model.facts import ProcessSize, Surroundings, TaskRow
+from kerneld.model.readings import ProcessSize, Surroundings
+from kerneld.model.records import TaskRow
 from kerneld.model.vocabulary import Cause, Scope
 
 HOG, OTHER = 9, 10

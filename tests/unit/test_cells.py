@@ -7,8 +7,8 @@ import pytest
 
 from kerneld.daemon.turns import measured
 from kerneld.model.cells import KEPT_CELLS, FinishedCell, Held
-from kerneld.model.facts import CellFailed, CellStarted, KernelStatus, ListenState, SessionFact
 from kerneld.model.process import ProcessKey
+from kerneld.model.said import CellFailed, CellStarted, KernelStatus, ListenState, SessionFact
 from kerneld.model.session import EXECUTE, KEPT_RUNNING, Session
 from kerneld.model.vocabulary import Shortage
 from kerneld.parse.shortage import class_name, shortage_of

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kerneld.model.facts import CodeFacts
+from kerneld.model.said import CodeFacts
 from kerneld.parse.code import MAX_CHARS, NOT_PARSED, code_facts, without_magics
 
 CELLS = {

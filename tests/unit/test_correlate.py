@@ -8,27 +8,27 @@ from kerneld.correlate import Correlator
 from kerneld.model.case import Case
 from kerneld.model.death import Death, Successor
 from kerneld.model.facts import (
-    CgroupDelta,
-    CgroupReading,
     ExitLearned,
-    ExitReading,
     FileRemoved,
-    KernelStatus,
-    LogEvent,
-    LogRecord,
     LookedAround,
-    MemoryAccount,
-    PeakReading,
     ProcessEnded,
-    ShutdownAnnounced,
     SourceLost,
     SourceState,
-    Surroundings,
     ThreadCrashed,
 )
 from kerneld.model.host import Host
 from kerneld.model.living import TrackedLife
 from kerneld.model.process import CgroupLocation, Kernel, Process, ProcessKey, Server
+from kerneld.model.readings import (
+    CgroupDelta,
+    CgroupReading,
+    ExitReading,
+    MemoryAccount,
+    PeakReading,
+    Surroundings,
+)
+from kerneld.model.records import LogEvent, LogRecord
+from kerneld.model.said import KernelStatus, ShutdownAnnounced
 from kerneld.model.vocabulary import ExitHow, Scope, ServerKind
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ from cases import announced, at, counters, death, idle, line, oom, removed, succ
 
 from kerneld.diagnose import diagnose, is_final
 from kerneld.model.case import Case
-from kerneld.model.facts import ExitReading
+from kerneld.model.readings import ExitReading
 from kerneld.model.verdict import Blind, Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, ExitHow
 from kerneld.rules import Rule

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from dying import ENDS, Running, is_zombie, let_go, open_fds, running, until, waiting, watch
 
-from kerneld.model.facts import ExitLearned, ExitReading, ProcessEnded
+from kerneld.model.facts import ExitLearned, ProcessEnded
+from kerneld.model.readings import ExitReading
 from kerneld.model.vocabulary import ExitHow
 from kerneld.proc.pidfd import exit_info, open_pidfd
 from kerneld.sources import exits

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from kerneld.model.facts import CellStarted
 from kerneld.model.process import Process
+from kerneld.model.said import CellStarted
 from kerneld.model.session import Session
 from kerneld.model.wire import HistoryOrder
 from kerneld.proc.history import open_history

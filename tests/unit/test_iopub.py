@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jupyter_client.session import Session
 
-from kerneld.model.facts import CellFailed, CellStarted, CodeFacts, KernelStatus, ShutdownAnnounced
+from kerneld.model.said import CellFailed, CellStarted, CodeFacts, KernelStatus, ShutdownAnnounced
 from kerneld.model.vocabulary import Shortage
 from kerneld.parse.iopub import (
     MAX_SOURCE_BYTES,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kerneld.model.evidence import fault_object
-from kerneld.model.facts import LogEvent
+from kerneld.model.fault_lines import fault_object
+from kerneld.model.records import LogEvent
 from kerneld.model.vocabulary import Trust
 from kerneld.parse.kmsg import KernelLog, parse_record
 from kerneld.parse.kmsg_text import Origin

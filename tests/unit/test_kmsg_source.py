@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from kerneld.errors import SourceUnavailable
-from kerneld.model.facts import Fact, LogRecord, SourceLost, SourceState
+from kerneld.model.facts import Fact, SourceLost, SourceState
+from kerneld.model.records import LogRecord
 from kerneld.model.vocabulary import Trust
 from kerneld.proc.threads import tgid_of
 from kerneld.sources.kmsg import KmsgSource

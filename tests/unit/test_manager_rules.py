@@ -22,7 +22,7 @@ from cases import (
 from kerneld.correlate.matching import concerns
 from kerneld.diagnose import diagnose
 from kerneld.model.case import Case
-from kerneld.model.facts import ManagerAct
+from kerneld.model.records import ManagerAct
 from kerneld.model.vocabulary import Cause as C
 from kerneld.model.vocabulary import Confidence, ServerKind
 

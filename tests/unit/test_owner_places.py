@@ -10,8 +10,9 @@ from owner_rig import LATER, desk, ended, kernel_seen
 from store_rig import NOW, a_process
 
 from kerneld.model.effects import PlaceFault
-from kerneld.model.facts import Fact, FaultPlaced, LogEvent, LogRecord, ManagerAct, PortsHeard
+from kerneld.model.facts import Fact, FaultPlaced, PortsHeard
 from kerneld.model.place import FaultPlace
+from kerneld.model.records import LogEvent, LogRecord, ManagerAct
 from kerneld.model.vocabulary import Cause, State
 
 KERNEL = 4_194_306

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scans import FORMS, JOURNAL, LATEST, SIZES, scan
 from wraps import BEHIND_A_DATE, DATED, ESCAPED, KERNEL, TEXT, WORDS
 
-from kerneld.model.facts import LogEvent
+from kerneld.model.records import LogEvent
 from kerneld.model.vocabulary import Trust
 from kerneld.parse.entry import Entry
 from kerneld.parse.layers import Layers

@@ -15,7 +15,6 @@ from pydantic.fields import FieldInfo
 from kerneld.model.base import Record, Withheld
 from kerneld.model.case import Case
 from kerneld.model.cells import FinishedCell
-from kerneld.model.facts import CellFailed, CellStarted, CodeFacts, KernelStatus
 from kerneld.model.growth import Frame, GrowthLine, StackPart
 from kerneld.model.host import Host
 from kerneld.model.incident import (
@@ -28,6 +27,7 @@ from kerneld.model.incident import (
 )
 from kerneld.model.living import LivingState, TrackedLife
 from kerneld.model.process import Process, ProcessKey
+from kerneld.model.said import CellFailed, CellStarted, CodeFacts, KernelStatus
 from kerneld.model.story import timeline
 from kerneld.model.vocabulary import Category, Cause, CodePolicy, Confidence, ExitHow, State
 from kerneld.privacy import KEPT, mask_secrets, tightened, withhold

@@ -28,16 +28,15 @@ from kerneld.parse.cgroups import (
     parse_oom_control,
     unit_of,
 )
+from kerneld.parse.mounts import filesystem_type, parse_mountinfo
 from kerneld.parse.procfs import (
     ENVIRON_NAMES,
-    filesystem_type,
     listening_tcp,
     listening_unix,
     parse_argv,
     parse_environ,
     parse_limits,
     parse_meminfo,
-    parse_mountinfo,
     parse_stat,
     parse_statm_rss,
     parse_status,

@@ -27,15 +27,8 @@ from reader_rig import (
 )
 
 from kerneld.model.effects import Listen, ReadConnection, ReleaseFile
-from kerneld.model.facts import (
-    CellFailed,
-    CellStarted,
-    KernelStatus,
-    ListenState,
-    ShutdownAnnounced,
-    SourceLost,
-    SourceState,
-)
+from kerneld.model.facts import SourceLost, SourceState
+from kerneld.model.said import CellFailed, CellStarted, KernelStatus, ListenState, ShutdownAnnounced
 from kerneld.model.wire import WORKING_ON, ReadOrder
 from kerneld.reader.backlog import MAX_BYTES, MAX_MESSAGES, Backlog, Heard
 from kerneld.sources.reader import MAX_STRIKES

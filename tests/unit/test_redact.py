@@ -6,8 +6,8 @@ from incidents import full
 
 from kerneld.diagnose import diagnose
 from kerneld.model.case import Case
-from kerneld.model.facts import CellStarted
 from kerneld.model.host import Host
+from kerneld.model.said import CellStarted
 from kerneld.model.vocabulary import CodePolicy
 from kerneld.outputs.redact import redact
 from kerneld.privacy import withhold

@@ -26,8 +26,10 @@ from cases import (
 from kerneld.diagnose import diagnose
 from kerneld.model.case import Case
 from kerneld.model.cells import FinishedCell
-from kerneld.model.facts import CellFailed, CellStarted, LogEvent, PeakReading
 from kerneld.model.incident import Incident
+from kerneld.model.readings import PeakReading
+from kerneld.model.records import LogEvent
+from kerneld.model.said import CellFailed, CellStarted
 from kerneld.model.session import finished
 from kerneld.model.vocabulary import (
     Category,

@@ -33,7 +33,7 @@ from test_manager_rules import GUARDS, MANAGERS, SERVERS
 
 from kerneld.diagnose import diagnose
 from kerneld.model.case import Case
-from kerneld.model.facts import ExitReading, MemoryAccount, PeakReading
+from kerneld.model.readings import ExitReading, MemoryAccount, PeakReading
 from kerneld.model.verdict import Blind
 from kerneld.model.vocabulary import Cause as C
 from kerneld.model.vocabulary import Confidence, ExitHow, LimitKind, PeakHow, Scope, ServerKind

@@ -16,7 +16,7 @@ from logs import NAMED, cases, folders
 from scans import FORMS, JOURNAL, LINES, SIZES, report
 from wraps import ESCAPED, KERNEL, TEXT
 
-from kerneld.model.facts import LogEvent
+from kerneld.model.records import LogEvent
 from kerneld.outputs.scan import KEYS, Told, json_line, paragraph
 from kerneld.outputs.view import View
 from kerneld.parse import oom_lines

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from kerneld.model.facts import LogEvent, MemoryTotals, TaskRow
+from kerneld.model.records import LogEvent, MemoryTotals, TaskRow
 from kerneld.outputs.scan import Told, day_line, folded, paragraph
 from kerneld.outputs.scan_words import details, sentence
 from kerneld.outputs.view import View

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kerneld.parse.procfs import mount_at
+from kerneld.parse.mounts import mount_at
 from kerneld.proc.shm import open_shm, room
 from kerneld.sources import shm_history
 from kerneld.sources.shm_history import ShmHistory

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kerneld.errors import SourceUnavailable
-from kerneld.model.facts import SignalSent
+from kerneld.model.records import SignalSent
 from kerneld.parse.signals import MAX_RECORD_BYTES, parse_trace
 from kerneld.proc import tracefs
 from kerneld.proc.tracefs import instances, tracefs_root

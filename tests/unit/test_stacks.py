@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kerneld.model.facts import CellStarted, KernelStatus
 from kerneld.model.growth import Frame, SeenThread
+from kerneld.model.said import CellStarted, KernelStatus
 from kerneld.model.wire import MAX_DATAGRAM_BYTES, StackParsed, Told
 from kerneld.parse.cellname import cell_hash, count_in, hash_in
 from kerneld.parse.stacks import (

@@ -7,12 +7,7 @@ import pytest
 from kerneld.model.effects import CloseFd, FindListener, Listen, ProbePorts, ReleaseFile, WatchExit
 from kerneld.model.facts import (
     ConnectionRead,
-    ExitReading,
     FileOpened,
-    KernelStatus,
-    ListenState,
-    LogEvent,
-    LogRecord,
     PortsHeard,
     ProcessDying,
     ProcessEnded,
@@ -20,6 +15,9 @@ from kerneld.model.facts import (
     ServerSeen,
 )
 from kerneld.model.process import CgroupLocation, Connection, Limit, Process, ProcessKey
+from kerneld.model.readings import ExitReading
+from kerneld.model.records import LogEvent, LogRecord
+from kerneld.model.said import KernelStatus, ListenState
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import ExitHow, LimitKind, Scope, ServerKind
 from kerneld.track import Moves, Tracker

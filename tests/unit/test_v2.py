@@ -9,9 +9,9 @@ from test_kmsg import replay
 
 from kerneld.diagnose import diagnose
 from kerneld.model.case import Case
-from kerneld.model.evidence import fault_object
-from kerneld.model.facts import CgroupReading
+from kerneld.model.fault_lines import fault_object
 from kerneld.model.process import CgroupLocation, Process
+from kerneld.model.readings import CgroupReading
 from kerneld.model.vocabulary import Cause, Confidence, LimitKind
 from kerneld.parse.cgroups import parse_memory_events
 from kerneld.parse.procfs import parse_stat, parse_status
