@@ -59,7 +59,7 @@ class Workers:
         self._unexplained: deque[WorkerEnd] = deque(maxlen=KEPT_ENDS)
         self._gone: deque[tuple[ProcessKey, datetime]] = deque(maxlen=KEPT_ENDS)
         self._kills: deque[LogRecord] = deque(maxlen=KEPT_KILLS)
-        self._told: deque[tuple[datetime, ProcessKey, int]] = deque()
+        self._told: deque[tuple[WorkerEnd, Process]] = deque()
 
     def __contains__(self, key: object) -> bool:
         return key in self._dying
@@ -112,18 +112,20 @@ class Workers:
             return []
         life, file = above
         kernel = kernel_of(boot_id, life, file)
-        told = self._has_share(end.ended.at, kernel.process)
+        told = self._has_share(end, kernel.process)
         return [worker_death(end, kernel, file.session)] if told else []
 
-    def _has_share(self, at: datetime, kernel: Process) -> bool:
-        """Whether one more may be told of this kernel and its user; counts it."""
-        while self._told and at - self._told[0][0] > SHARE_WINDOW:
+    def _has_share(self, end: WorkerEnd, kernel: Process) -> bool:
+        """Whether it is told first, and one more may be of this kernel and its user; counts it."""
+        while self._told and end.ended.at - self._told[0][0].ended.at > SHARE_WINDOW:
             self._told.popleft()
-        of_kernel = sum(key == kernel.key for _, key, _ in self._told)
-        of_user = sum(uid == kernel.uid for _, _, uid in self._told)
+        if any(_is_same(end, other) for other, _ in self._told):
+            return False
+        of_kernel = sum(above.key == kernel.key for _, above in self._told)
+        of_user = sum(above.uid == kernel.uid for _, above in self._told)
         if of_kernel >= SHARE_OF_KERNEL or of_user >= SHARE_OF_USER:
             return False
-        self._told.append((at, kernel.key, kernel.uid))
+        self._told.append((end, kernel))
         return True
 
 
@@ -131,6 +133,12 @@ def _is_of(dying: ProcessDying, key: ProcessKey, at: datetime) -> bool:
     """Whether it is this process. One that was reaped before that was read has no start of its own."""
     mine = dying.process.key
     return key == mine or (key.pid == mine.pid and abs(at - dying.at) < ONE_PID_FOR)
+
+
+def _is_same(end: WorkerEnd, other: WorkerEnd) -> bool:
+    """Two words of one end: a fork has a pidfd of its own, and the proc connector names it, too."""
+    one, another = end.ended, other.ended
+    return one.key.pid == another.key.pid and abs(one.at - another.at) < ONE_PID_FOR
 
 
 def _is_incident(end: WorkerEnd, dying: ProcessDying | None) -> bool:

@@ -414,6 +414,23 @@ def test_a_word_of_a_worker_that_came_too_late_for_its_start_is_of_the_same(is_o
     assert len(told) == 1
 
 
+@pytest.mark.parametrize("fork_first", [True, False])
+def test_a_fork_that_the_connector_names_too_late_is_told_once(fork_first: bool) -> None:
+    """Its pidfd was there from its start; the exit event finds neither it nor its start any more."""
+    tracker = Tracker("b")
+    feed(tracker, seen(20), seen(30, parents=(20, 10, 1)))
+    found = process(30, ppid=20)
+    who = found.model_copy(update={"key": found.key.model_copy(update={"pidfd_inode": None})})
+    readings = (ExitReading(how=ExitHow.PROC_CONNECTOR, status_raw=11, at=NOW),)
+    by_event = [
+        ProcessDying(NOW, who, None, (20, 10, 1), for_memory=False),
+        ProcessEnded(NOW, NOW, who.key, readings),
+    ]
+    facts = [gone(30, 11), *by_event] if fork_first else [*by_event, gone(30, 11)]
+    told = [death for fact in facts for death in tracker.feed(fact).deaths]
+    assert [death.life.process.pid for death in told] == [30]
+
+
 def test_a_worker_that_was_reaped_at_once_is_told_by_its_exit_alone() -> None:
     tracker = Tracker("b")
     lost = ProcessDying(NOW, process(30), None, (20, 10, 1), for_memory=False)
