@@ -96,8 +96,8 @@ class Bare:
         if pinned is None:
             self._drop(named.pid)
             return []
-        process, pidfd = pinned
-        os.close(pidfd)
+        os.close(pinned.pidfd)
+        process = pinned.process
         for folder in folders_of(process):
             path = f"{folder}/kernel-{process.ns_pid or named.pid}.json"
             try:

@@ -17,7 +17,7 @@ from kerneld.parse.argv import (
     kernel_implementation,
     server_kind,
 )
-from kerneld.parse.procfs import Stat, storable
+from kerneld.parse.procfs import storable
 from kerneld.proc.kin import ancestors
 from kerneld.proc.pidfd import is_alive, open_pidfd, pidfd_inode
 from kerneld.proc.process import read_argv, read_process, read_stat
@@ -32,7 +32,17 @@ class Door:
     proc_root: str = "/proc"
 
 
-def pin(pid: int, door: Door) -> tuple[Process, int] | None:
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A process as it was at one moment of its life. is_fork: it had executed no program of its own."""
+
+    process: Process
+    pidfd: int
+    argv: tuple[str, ...]
+    is_fork: bool
+
+
+def pin(pid: int, door: Door) -> Pinned | None:
     """A process and a pidfd of it; None when it is gone, or is none of this daemon's business.
 
     The pidfd is opened first and asked last, so that what was read in between is of one process.
@@ -47,22 +57,30 @@ def pin(pid: int, door: Door) -> tuple[Process, int] | None:
     process = read_process(
         pid, boot_id=door.boot_id, pidfd_inode=pidfd_inode(pidfd), proc_root=door.proc_root
     )
+    argv = tuple(read_argv(pid, proc_root=door.proc_root))
+    stat = read_stat(pid, proc_root=door.proc_root)
     foreign = process is not None and door.only_uid not in (None, process.uid)
-    if process is None or foreign or not is_alive(pidfd):
+    if process is None or stat is None or foreign or not is_alive(pidfd):
         os.close(pidfd)
         return None
-    return process, pidfd
+    return Pinned(process, pidfd, argv, stat.is_fork)
 
 
 def see(
     named: Named, door: Door, find: Callable[[Process, str, tuple[int, ...]], FileFound]
 ) -> ProcessSeen | None:
-    """The fact for one named process. find: its file, by its path and its ancestors."""
+    """The fact for one named process. find: its file, by its path and its ancestors.
+
+    None: it is gone, or it has executed a program that names no file, as R's start does in subshells.
+    """
     pinned = pin(named.pid, door)
     if pinned is None:
         return None
-    process, pidfd = pinned
-    stat = read_stat(named.pid, proc_root=door.proc_root)  # a subshell of R's start is gone in 1 ms
+    names_file = [connection_file_of(list(argv)) is not None for argv in (named.argv, pinned.argv)]
+    if pinned.argv and names_file == [True, False]:
+        os.close(pinned.pidfd)
+        return None
+    process = pinned.process
     path = absolute(named.path, named.pid, door.proc_root) if named.path else None
     # as it was pinned: a kernel that fails at once may be reaped by now, and has no parents then
     above = process.ppid
@@ -73,12 +91,12 @@ def see(
     return ProcessSeen(
         at=datetime.now(UTC),
         process=process,
-        pidfd=pidfd,
+        pidfd=pinned.pidfd,
         handle=found.handle,
         connection_file=None if path is None else storable(path),
         parents=parents,
         argv_digest=zlib.crc32("\0".join(named.argv).encode(errors="surrogateescape")),
-        orphaned_fork=_is_orphaned_fork(named, stat, parents, door.proc_root),
+        orphaned_fork=_is_orphaned_fork(named, parents, pinned.is_fork, door.proc_root),
         implementation=implementation,
         language=language,
         begun_by_jupyter=not is_nested and server is not None and server.kind != ServerKind.NONE.value,
@@ -98,7 +116,7 @@ def absolute(path: str, pid: int, proc_root: str) -> str:
         return path
 
 
-def _is_orphaned_fork(named: Named, stat: Stat | None, parents: Sequence[int], proc_root: str) -> bool:
+def _is_orphaned_fork(named: Named, parents: Sequence[int], is_fork: bool, proc_root: str) -> bool:
     """A fork of a fork … of a process that is gone: nobody alive has executed this command line.
 
     A process that its own command line does not name (found by its ports) may be its launcher's fork.
@@ -109,7 +127,8 @@ def _is_orphaned_fork(named: Named, stat: Stat | None, parents: Sequence[int], p
         if tuple(read_argv(pid, proc_root=proc_root)) != named.argv:
             break
         stat = read_stat(pid, proc_root=proc_root)
-    return stat is not None and stat.is_fork
+        is_fork = stat is not None and stat.is_fork
+    return is_fork
 
 
 def _server(
@@ -133,12 +152,13 @@ def _server(
         pinned = pin(pid, door)
         if pinned is None:
             break
-        server, pidfd = pinned
         kind = server_kind(argv)
         if kind is ServerKind.NONE and is_headless(process):
             kind = ServerKind.NBCLIENT
         notebook = argv_notebook(argv)
-        seen = ServerSeen(server, pidfd, kind.value, storable(notebook) if notebook else None)
+        seen = ServerSeen(
+            pinned.process, pinned.pidfd, kind.value, storable(notebook) if notebook else None
+        )
         return seen, is_nested
     return None, is_nested
 

@@ -224,10 +224,9 @@ class DiscoverySource:
         pinned = pin(before.pid, self._door)
         if pinned is None:
             return
-        process, pidfd = pinned
-        os.close(pidfd)
-        lives = bool(read_argv(before.pid, proc_root=self._door.proc_root))
-        if lives and process.key == before.key:
+        os.close(pinned.pidfd)
+        process = pinned.process
+        if pinned.argv and process.key == before.key:
             self._processes.renew(process, groups)
             if process != before:
                 outlet.emit(ProcessChanged(datetime.now(UTC), process))

@@ -16,6 +16,8 @@ from kerneld.parse.kmsg_text import shown
 
 MANAGER = "jupyter"
 SLACK = timedelta(seconds=1)
+TICKS = timedelta(milliseconds=20)
+"""a start is known by ticks of 10 ms; no Python that started ends as soon"""
 MOST_LINE = 1000
 _STAMP = "%Y-%m-%d %H:%M:%S.%f"
 _STAMPED = re.compile(
@@ -67,18 +69,22 @@ def parse_server_log(text: str, asked: Asked, *, zone: tzinfo) -> tuple[ManagerA
     """zone: of the server's stamps. The text's first line may be cut."""
     acts: list[ManagerAct] = []
     unstamped: list[str] = []
+    # as texts: a stamp's parsing takes 20 µs
     begins = (asked.since - SLACK).astimezone(zone).strftime(_STAMP)
-    last = begins
+    began = (asked.since + TICKS).astimezone(zone).strftime(_STAMP)
+    last, reason = begins, ""
     for line in text.split("\n"):
         found = _STAMPED.match(line, 0, MOST_LINE)
         if found is None:
             unstamped.append(line[:MOST_LINE])
-        elif found["at"] < begins:  # as texts: a stamp's parsing takes 20 µs
-            unstamped.clear()
-        else:
-            last = found["at"]
-            acts += _said(found["said"], asked, partial(_moment, last, asked.since, zone))
-    reason = "" if asked.answered else _reason(unstamped)
+            continue
+        if found["at"] >= began and not reason:  # the last words of the next start are not this one's
+            reason = _reason(unstamped)
+        unstamped.clear()
+        if found["at"] >= begins:
+            last = last if reason else found["at"]
+            acts += _said(found["said"], asked, partial(_moment, found["at"], asked.since, zone))
+    reason = "" if asked.answered else reason or _reason(unstamped)
     if reason:
         at = max(asked.since, _moment(last, asked.since, zone))
         acts.append(ManagerAct(at=at, manager=MANAGER, did="start-failed", pid=asked.pid, line=reason))

@@ -102,6 +102,19 @@ def test_why_a_start_failed(text: str, reason: str) -> None:
     )
 
 
+def test_the_next_starts_last_words_are_not_this_ones() -> None:
+    before, own, after = (REASONS[name] for name in ("a port", "no ipykernel", "a hidden module"))
+    text = (
+        stamped("Kernel started: x", seconds=-0.9) + before[0]
+        + stamped("AsyncIOLoopKernelRestarter: restarting kernel (1/5), new random ports", seconds=0)
+        + own[0]
+        + stamped("AsyncIOLoopKernelRestarter: restarting kernel (2/5), new random ports", seconds=3)
+        + after[0]
+    )  # fmt: skip
+    [act] = parse_server_log(text, ASKED, zone=UTC)
+    assert act.line == own[1]
+
+
 @given(some.text(max_size=400))
 def test_any_text_costs_nothing(text: str) -> None:
     parse_server_log(text, ASKED, zone=UTC)
