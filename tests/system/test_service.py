@@ -311,6 +311,8 @@ def test_who_only_reads_may_be_killed_or_gone_and_the_recorder_does_not_notice(
         machine.start()
         machine.systemctl("start", "kerneld-query.socket", "kerneld-web", "kerneld-notify")
         told_to(machine, ANA, "incidents")
+        # the proc connector is given 2 s to answer, and does not in a pid namespace
+        wait_for(lambda: "proc-connector" in machine.told(), 15, "all sources have spoken")
         recorder, said = machine.daemon_pid(), machine.told()
         machine.systemctl("kill", "--signal=SIGKILL", *READERS)
         with Notebook(machine) as notebook:
