@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -27,6 +28,9 @@ if TYPE_CHECKING:  # what only lists incidents needs no case: its classes cost 2
     from kerneld.model.living import TrackedLife
     from kerneld.model.process import ProcessKey
 
+    Pack = Callable[..., tuple[bytes | None, str | None]]
+    """a case, and whether another takes its place soon, to what is kept and what was left out"""
+
 log = logging.getLogger(__name__)
 EVIDENCE_BYTES = 262_144
 T = TypeVar("T")
@@ -45,13 +49,13 @@ class Store(Reading):
         lock: int | None = None,
         copy: tempfile.TemporaryDirectory[str] | None = None,
         journal: opening.Journal = "WAL",
-        evidence_bytes: int = EVIDENCE_BYTES,
+        pack: "Pack | None" = None,
     ) -> None:
         self._db = db
         self._lock = lock
         self._copy = copy
         self._journal = journal
-        self._evidence_bytes = evidence_bytes
+        self._pack_case = pack
         self.path = path
         self.unread = Unread()
         self.opened = 1
@@ -76,7 +80,7 @@ class Store(Reading):
         """
         path = Path(os.path.abspath(path))
         lock, db = opening.held(path, journal)
-        return cls(db, path, lock=lock, journal=journal, evidence_bytes=evidence_bytes)
+        return cls(db, path, lock=lock, journal=journal, pack=_packer(evidence_bytes))
 
     @classmethod
     def attach(cls, path: Path, *, evidence_bytes: int = EVIDENCE_BYTES) -> Self:
@@ -84,7 +88,7 @@ class Store(Reading):
         opening.must_exist(path)
         with telling(path):
             db = connection.connect_writer(path, opening.must_be_current)
-        return cls(db, path, evidence_bytes=evidence_bytes)
+        return cls(db, path, pack=_packer(evidence_bytes))
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -171,11 +175,9 @@ class Store(Reading):
         return self._write(lambda: self._insert(packed)) if packed else []
 
     def _pack(self, incident: Incident, case: "Case") -> tuple[bytes | None, str | None]:
-        if not rows.keeps_evidence(incident):
+        if self._pack_case is None or not rows.keeps_evidence(incident):
             return None, None
-        from kerneld.store.evidence import pack
-
-        return pack(case, self._evidence_bytes, soon_replaced=incident.state is State.PROVISIONAL)
+        return self._pack_case(case, soon_replaced=incident.state is State.PROVISIONAL)
 
     def _insert(self, items: Sequence[tuple[Incident, bytes | None]]) -> list[Incident]:
         run = self._db.conn.execute
@@ -288,6 +290,13 @@ class Store(Reading):
 
     def _set_meta(self, key: str, value: int) -> None:
         self._db.conn.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _packer(limit_bytes: int) -> "Pack":
+    """Loaded with a database to write: at a death there may be no descriptor left to load it with."""
+    from kerneld.store.evidence import pack
+
+    return partial(pack, limit_bytes=limit_bytes)
 
 
 def _row_of(life: "TrackedLife") -> tuple[object, ...]:
