@@ -16,7 +16,7 @@ from kerneld.proc.net import find_listener, listens
 from kerneld.proc.process import list_pids
 
 PROBE_GIVES_UP_S = 120.0
-SILENCE_TOLD_S = 1.0
+SILENCE_TOLD_S = 0.25
 MAX_PROBE_PAUSE_S = 1.0
 FIND_GIVES_UP_S = 10.0
 FIND_S = 1.0
@@ -59,7 +59,7 @@ class Ports:
         self._finds.pop(handle, None)
 
     def looked(self) -> Iterator[tuple[ProcessKey, bool]]:
-        """Who listens on its ports now (told once), and who does not yet (told once a second)."""
+        """Who listens on its ports now (told once), and who does not yet (told four times a second)."""
         for pid, probe in _turn(self._probes):
             try:
                 uid = os.stat(f"{self._proc_root}/{pid}").st_uid

@@ -328,8 +328,15 @@ EXITS = {
     "status 0, idle, nothing asked": (death(code=0, busy=False), C.HARD_EXIT, POSSIBLE),
     "a worker's status": (death(code=3, scope=Scope.WORKER, busy=None), C.HARD_EXIT, LIKELY),
     "never came up": (
-        death(code=1, answered=False, busy=None, last_cell=None, process=YOUNG, silent_at=at(-0.8)),
-        C.STARTUP_FAILURE, CERTAIN,
+        death(code=1, answered=False, busy=None, last_cell=None, process=YOUNG, silent_at=at(-0.3)),
+        C.STARTUP_FAILURE, LIKELY,
+    ),
+    "crashed, and nobody had looked at its ports for long": (
+        death(
+            signal=6, answered=False, busy=None, last_cell=None,
+            process=process(age_s=6), silent_at=at(-2),
+        ),
+        C.ABORT, CERTAIN,
     ),
     "not heard, and nobody had looked at its ports": (
         death(code=1, answered=False, busy=None, last_cell=None, process=YOUNG), C.HARD_EXIT, LIKELY,
@@ -343,7 +350,7 @@ EXITS = {
     ),
     "gone before anything can listen": (
         death(code=1, answered=False, busy=None, last_cell=None, process=process(age_s=0.2)),
-        C.STARTUP_FAILURE, CERTAIN,
+        C.STARTUP_FAILURE, LIKELY,
     ),
     "gone at once, its file unread": (
         unread(death(code=1, answered=False, busy=None, last_cell=None, process=process(age_s=0.8))),
@@ -354,9 +361,9 @@ EXITS = {
     ),
     "crashed on import": (
         death(
-            signal=11, answered=False, busy=None, last_cell=None, process=YOUNG, silent_at=at(-0.8)
+            signal=11, answered=False, busy=None, last_cell=None, process=YOUNG, silent_at=at(-0.3)
         ),
-        C.STARTUP_FAILURE, CERTAIN,
+        C.STARTUP_FAILURE, LIKELY,
     ),
     "found late, unheard": (
         death(code=1, answered=False, busy=None, last_cell=None), C.HARD_EXIT, LIKELY,
