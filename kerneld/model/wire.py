@@ -104,19 +104,21 @@ class Ping(Record):
     number: int
 
 
+AnyOrder = (
+    ReadOrder
+    | ListenOrder
+    | ReleaseOrder
+    | StackOrder
+    | LibraryOrder
+    | JournalOrder
+    | LogOrder
+    | HistoryOrder
+    | Ping
+)
+
+
 class Order(Record):
-    order: Annotated[
-        ReadOrder
-        | ListenOrder
-        | ReleaseOrder
-        | StackOrder
-        | LibraryOrder
-        | JournalOrder
-        | LogOrder
-        | HistoryOrder
-        | Ping,
-        Field(discriminator="type"),
-    ]
+    order: Annotated[AnyOrder, Field(discriminator="type")]
 
 
 class Pong(Record):

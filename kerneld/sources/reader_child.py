@@ -12,30 +12,11 @@ from kerneld.errors import SourceUnavailable
 from kerneld.model.wire import (
     MAX_DATAGRAM_BYTES,
     WORKING_ON,
-    HistoryOrder,
-    JournalOrder,
-    LibraryOrder,
-    ListenOrder,
-    LogOrder,
+    AnyOrder,
     Order,
-    Ping,
-    ReadOrder,
-    ReleaseOrder,
-    StackOrder,
 )
 from kerneld.proc.memory import Resident
 
-Orders = (
-    ReadOrder
-    | ListenOrder
-    | ReleaseOrder
-    | StackOrder
-    | LibraryOrder
-    | JournalOrder
-    | LogOrder
-    | HistoryOrder
-    | Ping
-)
 _ENVIRON = {"MALLOC_ARENA_MAX": "2", "LC_ALL": "C.UTF-8"}
 
 
@@ -92,7 +73,7 @@ class Child:
         os.close(folder)
         self._unsent: deque[_Letter] = deque()
 
-    def send(self, order: Orders, fd: int | None = None) -> None:
+    def send(self, order: AnyOrder, fd: int | None = None) -> None:
         """Queue an order. fd: a copy goes along, as the caller may close it before it is sent."""
         copy = None if fd is None else os.dup(fd)
         self._unsent.append(_Letter(Order(order=order).model_dump_json().encode(), copy))
