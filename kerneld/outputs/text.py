@@ -14,7 +14,12 @@ def one_line(incident: Incident) -> str:
 
 
 def user_name(incident: Incident) -> str:
-    """The account, which no user can make up, or the Hub's name; in a container the other way round."""
+    """Whose it was. Safe text."""
     user = incident.user
-    named = (user.hub_name, user.name) if incident.container else (user.name, user.hub_name)
-    return safe_text(named[0] or named[1] or f"uid {user.uid}")
+    return person(user.name, user.hub_name, user.uid, in_container=incident.container is not None)
+
+
+def person(name: str | None, hub_name: str | None, uid: int, *, in_container: bool) -> str:
+    """The account, which no user can make up, else the Hub's name; in a container the other way."""
+    named = (hub_name, name) if in_container else (name, hub_name)
+    return safe_text(named[0] or named[1] or f"uid {uid}")

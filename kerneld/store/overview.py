@@ -12,7 +12,9 @@ MOST = 8
 """of users, notebooks and lines: a page shows the first, and links to all of one"""
 
 Rows = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
-_PERSON = "coalesce(hub_name, user_name, 'uid ' || uid)"
+_PERSON = """coalesce(CASE WHEN container_id IS NOT NULL THEN hub_name END, user_name, hub_name,
+    'uid ' || uid)"""
+"""as `outputs.text.person` names one"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def _own(query: Query) -> list[tuple[str, list[object]]]:
         owned = "(hub_name = ? AND (container_id IS NOT NULL OR uid = ?))"
         found.append((owned, [query.hub_user.name, query.hub_user.uid]))
     if query.person is not None:
-        named = "(hub_name = ? OR (hub_name IS NULL AND user_name = ?))"
+        named = "(hub_name = ? OR user_name = ?)"
         found.append((named, [query.person] * 2))
     if query.before is not None:
         found.append(("(died_at, id) < (?, ?)", [*query.before]))

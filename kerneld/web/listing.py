@@ -14,7 +14,7 @@ from kerneld.outputs.headline import tail, what
 from kerneld.outputs.incidents import notebook_words, peak_of_limit
 from kerneld.outputs.kernels import growth_rate, running_cell, seconds_to_limit
 from kerneld.outputs.safe import safe_text
-from kerneld.outputs.text import user_name
+from kerneld.outputs.text import person, user_name
 from kerneld.outputs.units import duration, of_limit, when, when_exactly
 from kerneld.outputs.view import View
 from kerneld.store.overview import Overview, Ranked
@@ -97,7 +97,9 @@ def life_of(state: LivingState, now: datetime) -> Life:
     path = safe_text(state.notebook_path or "")
     return Life(
         pid=state.key.pid,
-        user=safe_text(state.hub_name or state.user_name or f"uid {state.uid}"),
+        user=person(
+            state.user_name, state.hub_name, state.uid, in_container=state.container_id is not None
+        ),
         notebook=safe_text(tail(path)) if path else safe_text(state.kernel_name or "kernel"),
         path=path,
         kernel=safe_text(state.kernel_name or ""),

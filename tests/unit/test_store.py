@@ -19,9 +19,11 @@ from kerneld.errors import (
     UsageError,
 )
 from kerneld.model.incident import (
+    ContainerPart,
     Incident,
     KernelPart,
     NotebookPart,
+    UserPart,
 )
 from kerneld.model.living import TrackedLife
 from kerneld.model.vocabulary import Category, Cause, Scope, State
@@ -328,3 +330,19 @@ def test_a_page_at_a_time_the_same_is_told(
     ]
     store.save_all([(end, None) for end in ends])
     assert list(store.each(query)) == store.find(query)
+
+
+def test_a_person_is_the_account_and_in_a_container_the_hubs_name(store: Store) -> None:
+    """JUPYTERHUB_USER is in a user's own hands: nobody's ranking is another's to fill."""
+    users = [UserPart(uid=1, name="mallory", hub_name="ana"), UserPart(uid=2, name="ana")]
+    jovyan = UserPart(uid=3, name="jovyan", hub_name="ben")
+    inside = {"user": jovyan, "container": ContainerPart(id="c", how="crio")}
+    for number, fields in enumerate([*({"user": user} for user in users), inside], 1):
+        store.save_all([(an_end(number).model_copy(update=fields), None)])
+    people = store.overview(Query(), column_us=3_600_000_000).people
+    assert sorted((each.name, each.count) for each in people) == [
+        ("ana", 1),
+        ("ben", 1),
+        ("mallory", 1),
+    ]
+    assert len(store.find(Query(person="ana"))) == 2
