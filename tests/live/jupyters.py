@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty
 
@@ -19,6 +19,7 @@ from rig import SCRIPTS, Person, RigError, Witness, wait_for
 TOKEN = "a-token-that-no-database-may-hold"
 MANAGER = Path(__file__).with_name("bare_manager.py").read_text()
 ESTABLISHED = "01"
+AWAIT_A_LINE = "input()"
 
 
 class KernelClient:
@@ -51,12 +52,12 @@ class KernelClient:
     def _await_listeners(self, count: int) -> None:
         """Let every daemon's reader join iopub: what is said before, nobody else can hear.
 
-        A reader that never comes costs 5 s; the verdict must then stand without it.
+        A reader that never comes costs 15 s; the verdict must then stand without it.
         """
         if count == 0 or self._client.transport != "tcp":
             return
         try:
-            wait_for(lambda: connections_to(self._client.iopub_port) >= count, 5, "iopub listeners")
+            wait_for(lambda: connections_to(self._client.iopub_port) >= count, 15, "iopub listeners")
         except RigError as late:
             print(f"{self.connection_file.name}: {late}", file=sys.stderr)
 
@@ -97,19 +98,32 @@ class KernelClient:
         """Send a cell and return at once."""
         self._client.execute(code)
 
+    def begin_to_die(self, code: str) -> None:
+        """Send a cell that waits until its begin was heard, and then ends its kernel.
+
+        What a kernel has not sent yet dies with it: on a crowded machine that is half a second of it.
+        """
+        asked = self._client.execute(f"{AWAIT_A_LINE}\n{code}")
+        self._hear(asked, lambda message: message["msg_type"] == "execute_input", 60)
+        self._client.get_stdin_msg(timeout=60)
+        self._client.input("")
+
     def begin_and_hear(self, code: str, word: str, deadline_s: float = 60) -> str:
         """Send a cell; its message id, when it has printed the word."""
         asked = self._client.execute(code)
+        self._hear(asked, lambda message: word in str(message["content"].get("text", "")), deadline_s)
+        return asked
+
+    def _hear(self, asked: str, wanted: Callable[[dict], bool], deadline_s: float) -> None:  # type: ignore[type-arg]
         until = time.monotonic() + deadline_s
         while time.monotonic() < until:
             try:
                 message = self._client.get_iopub_msg(timeout=1)
             except Empty:
                 continue
-            ours = message["parent_header"].get("msg_id") == asked
-            if ours and word in str(message["content"].get("text", "")):
-                return asked
-        raise RigError(f"{word!r} was not printed within {deadline_s:g} s by: {code[:60]}")
+            if message["parent_header"].get("msg_id") == asked and wanted(message):
+                return
+        raise RigError(f"what was waited for was not heard within {deadline_s:g} s of a cell")
 
     def close(self) -> None:
         self._client.stop_channels()

@@ -49,7 +49,8 @@ class Report:
     def end(self, role: str, life: Life) -> Incident:
         """The one end of this life; a second one, or none, fails."""
         found = [end for end in self.ends[role] if end.process.pid == life.pid]
-        assert len(found) == 1, f"{role} has {len(found)} ends of pid {life.pid}: {found}"
+        said = "".join(self.daemons[role].lines[-20:])
+        assert len(found) == 1, f"{role} has {len(found)} ends of pid {life.pid}: {found}\n{said}"
         return found[0]
 
     def workers(self, scenario: str) -> list[int]:

@@ -94,7 +94,7 @@ def pid_reused(stage: Stage) -> list[Life]:
     wait_for(lambda: other.exists() and other.stat().st_size > 0, 30, f"{other}")
     client = KernelClient(other, listeners=stage.listeners - 1)
     client.run("1 + 1")
-    client.begin(NULL_READ)
+    client.begin_to_die(NULL_READ)
     second.wait(30)
     client.close()
     stage.extra["reused"] = [str(file), str(other)]

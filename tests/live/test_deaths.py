@@ -181,10 +181,10 @@ def test_faulthandlers_own_file_tells_the_line(report: Report, role: str) -> Non
     """With it Linux logs no line; a plain user's recorder reads the file, too."""
     end = report.first(role, "faulthandler")
     assert end.stack is not None, story(end)
-    assert [(f.function, f.line) for f in end.stack.frames[:2]] == [("<module>", 6), ("read", 5)]
+    assert [(f.function, f.line) for f in end.stack.frames[:2]] == [("<module>", 7), ("read", 6)]
     assert end.cell is not None
-    assert end.cell.line == 5
-    assert "Line 5 of the cell was running." in end.summary
+    assert end.cell.line == 6
+    assert "Line 6 of the cell was running." in end.summary
     assert end.fault is not None
     assert (end.fault.kind, end.fault.object) == ("segfault", None)
     assert any(piece.source == "faulthandler" for piece in end.because), story(end)
