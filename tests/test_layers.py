@@ -34,7 +34,9 @@ ALLOWED: dict[str, set[str]] = {
     "store": {".", "model", "errors"},
     "live": {"model", "errors"},
     "figures": {"model", "store", "live"},
-    "doctor": {".", "model", "errors", "parse", "proc", "config", "places", "discover", "sources"},
+    "doctor": {
+        ".", "model", "errors", "parse", "proc", "config", "places", "discover", "sources", "store",
+    },
     "demo": {".", "model", "errors", "places", "proc", "store", "live"},
     "outputs": {".", "model"},
     "query": {".", "model", "errors", "places", "store", "live", "seen"},

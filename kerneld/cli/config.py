@@ -37,24 +37,27 @@ def command(
       kerneld config
       kerneld config check ./kerneld.toml
     """
+    import os
+
     from kerneld.cli.reading import places
     from kerneld.cli.terminal import say
     from kerneld.config import load_given
     from kerneld.errors import UsageError
+    from kerneld.outputs import json
 
     if file is not None and deed is not Deed.CHECK:
         raise UsageError(f"`config {deed.value}` takes no FILE; give it with --config {file}")
     path = file or config_file or places().config
+    found = {"path": str(path), "exists": os.path.exists(path)}
     if deed is Deed.PATH:
-        say(f"{path}\n")
+        say(json.plain(found) if as_json else f"{path}\n")
         return
     if deed is Deed.CHECK:
-        named = file is not None or config_file is not None
-        if not named and not path.exists():
-            say(f"{path}: no such file: the defaults hold\n")
-            return
-        load_given(path)
-        say(f"{path}: valid\n")
+        missing = file is None and config_file is None and not found["exists"]
+        if not missing:
+            load_given(path)
+        word = "no such file: the defaults hold" if missing else "valid"
+        say(json.plain({**found, "valid": True}) if as_json else f"{path}: {word}\n")
         return
     _show(path, is_given=config_file is not None, as_json=as_json)
 

@@ -1,5 +1,6 @@
 """`kerneld doctor`: which evidence can be read here, what its lack costs, and what mends it."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kerneld.cli.options import AsJson, Database
@@ -7,7 +8,6 @@ from kerneld.cli.options import AsJson, Database
 if TYPE_CHECKING:
     from kerneld.doctor import Check, Report
     from kerneld.outputs.view import Role, View
-    from kerneld.places import Paths
 
 _LABEL = 18
 _COMMANDS = ("sudo ", "export ", "pipx ", "kerneld ", "/")
@@ -29,29 +29,32 @@ def command(db: Database = None, as_json: AsJson = False) -> None:
       sudo kerneld doctor
       kerneld doctor --json
     """
-    from kerneld.cli.reading import places
     from kerneld.cli.terminal import say, view
     from kerneld.outputs import json
 
-    report = _examine(places(db))
+    report = _examine(db)
     say(json.document(report) if as_json else "\n".join(_page(report, view())) + "\n")
 
 
-def _examine(paths: "Paths") -> "Report":
+def _examine(db: Path | None) -> "Report":
     from datetime import UTC, datetime
 
+    from kerneld.cli.reading import places, silence
     from kerneld.config import default_mode, load
     from kerneld.doctor import Report, core_dumps, examine_places, examine_sources, told_by_daemon
     from kerneld.errors import StoreError
     from kerneld.live import Living, read_living
     from kerneld.proc.capabilities import watches_everybody
 
-    unread = ""
+    paths, unread = places(db), ""
     try:
         living = read_living(paths.live)
     except StoreError as problem:
         living, unread = Living(), str(problem)
-    daemon = living.daemon if living.is_running(datetime.now(UTC)) else None
+    now = datetime.now(UTC)
+    daemon = living.daemon if living.is_running(now) else None
+    silent_pid, silent = (None, "") if daemon else silence(db, living, now)
+    pid = daemon.pid if daemon else silent_pid
     settings = load(paths.config)
     mode = default_mode(watches_everybody=watches_everybody())
     sources = (
@@ -64,7 +67,9 @@ def _examine(paths: "Paths") -> "Report":
         live_kernels=len(living.states) if daemon else 0,
         unread=unread,
         sources=(*sources, core_dumps()),
-        places=tuple(examine_places(paths, daemon_pid=daemon.pid if daemon else None)),
+        silent_pid=silent_pid,
+        silent=silent,
+        places=tuple(examine_places(paths, daemon_pid=pid)),
     )
 
 
@@ -84,6 +89,8 @@ def _headline(report: "Report") -> str:
     tried = [check.works for check in report.sources if check.works is not None]
     count = f"{sum(tried)} of {len(tried)} sources"
     daemon = report.daemon
+    if daemon is None and report.silent:
+        return f"{report.silent[0].upper()}{report.silent[1:]}. Tried from here, {count} would work."
     if daemon is None:
         known = "No kerneld is seen to run." if report.unread else "kerneld does not run."
         return f"{known} Started from here, {count} would work."

@@ -53,7 +53,7 @@ def command(
 
 
 def _told(db: Path | None, *, as_json: bool) -> str:
-    from kerneld.cli.reading import living
+    from kerneld.cli.reading import living, silence
     from kerneld.cli.terminal import say, view
     from kerneld.errors import NothingFound
     from kerneld.outputs import json
@@ -69,6 +69,9 @@ def _told(db: Path | None, *, as_json: bool) -> str:
         say("[]\n")
     if runs:
         raise NothingFound("no kernel lives")
+    holds = silence(db, heard, eye.now)[1]
+    if holds:
+        raise NothingFound(f"what lives can't be told: {holds}; `kerneld doctor` looks into it")
     last = f"; one was last heard {when(heard.at, eye)}" if heard.at else ""
     raise NothingFound(f"no recorder runs{last}: start it with `kerneld run`")
 

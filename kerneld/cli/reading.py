@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -11,7 +12,7 @@ from kerneld.errors import StoreError
 from kerneld.model.base import Record
 from kerneld.model.vocabulary import Mode
 from kerneld.store import Store
-from kerneld.store.files import is_there
+from kerneld.store.files import is_there, lock_of
 
 if TYPE_CHECKING:
     from kerneld.cli.told import Place, Told
@@ -113,6 +114,22 @@ def living(database: Path | None) -> "Living":
     states = (*told.states, *(state for state in own.states if state.key not in known))
     at = max((each.at for each in (told, own) if each.at), default=None)
     return Living(states, at, told.daemon or own.daemon)
+
+
+def silence(database: Path | None, heard: "Living", now: datetime) -> tuple[int | None, str]:
+    """The pid of a recorder that holds the database and does not tell of the living, and since when.
+
+    None and "" where no process holds it. heard: what can be read of the living, now.
+    """
+    from kerneld.outputs.units import duration
+    from kerneld.proc.locks import lock_holder
+
+    paths = places(database)
+    pid = lock_holder(lock_of(paths.database))
+    if pid is None:
+        return None, ""
+    wrote = f"last written {duration(now - heard.at)} ago" if heard.at else "never written"
+    return pid, f"process {pid} holds the database {paths.database}, but {paths.live} was {wrote}"
 
 
 @contextmanager

@@ -21,14 +21,17 @@ class Check(Record):
 
 
 class Report(Record):
-    """daemon: None where none runs; then `sources` is what this very process could read.
+    """daemon: None where none tells of itself; then `sources` is what this very process could read.
 
     live_kernels: how many it watches. unread: why a daemon's state can't be read, else "".
+    silent_pid: of a process that holds the database all the same, and silent: since when, in words.
     """
 
     daemon: DaemonState | None = None
     live_kernels: int = 0
     unread: str = ""
+    silent_pid: int | None = None
+    silent: str = ""
     sources: tuple[Check, ...] = ()
     places: tuple[Check, ...] = ()
 

@@ -7,9 +7,11 @@ import stat
 from pathlib import Path
 
 from kerneld.doctor.check import Check
+from kerneld.errors import StoreError
 from kerneld.parse.mounts import filesystem_type
 from kerneld.places import Paths
 from kerneld.proc.files import is_slow
+from kerneld.store.wholeness import CHECK_S, Wholeness, look_over
 
 LITTLE_SPACE_BYTES = 64 << 20
 _MAGIC = b"SQLite format 3\0"
@@ -44,12 +46,20 @@ def database(path: Path, *, daemon_runs: bool) -> Check:
     if problem:
         remedy = f"sudo chown -R {_me()} {folder}" if _is_mistaken(folder, path) else ""
         return Check(name=name, works=False, says=problem, costs="Nothing is recorded.", remedy=remedy)
+    try:
+        found = look_over(path) if path.exists() and path.stat().st_size else Wholeness()
+    except StoreError as untold:
+        return Check(name=name, works=False, says=str(untold), costs="Nothing of it is told.")
+    if found.damage:
+        costs = "The recorder's next start sets it aside, and saves what can be read of it."
+        return Check(name=name, works=False, says=f"{path} is damaged: {found.damage}", costs=costs)
     free_bytes = _free_bytes(folder)
     if free_bytes < LITTLE_SPACE_BYTES:
         says = f"{path}: {free_bytes >> 20} MiB are free"
         return Check(name=name, works=False, says=says, costs="A full disk takes no incident.")
     there = f"{path.stat().st_size / (1 << 20):.1f} MiB" if path.exists() else "not made yet"
-    return Check(name=name, works=True, says=f"{path} ({there}, {free_bytes >> 20:,} MiB free)")
+    part = "" if found.is_all else f"; no damage found in {CHECK_S:.0f} s, not all of it looked at"
+    return Check(name=name, works=True, says=f"{path} ({there}, {free_bytes >> 20:,} MiB free{part})")
 
 
 def runtime_folder(folder: Path) -> Check:

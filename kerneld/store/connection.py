@@ -67,6 +67,13 @@ def connect_reader(path: Path) -> tuple[Database, tempfile.TemporaryDirectory[st
     return _connect(Path(folder.name) / path.name, "mode=rw", _READER), folder
 
 
+def connect_untouched(path: Path) -> tuple[Database, tempfile.TemporaryDirectory[str] | None]:
+    """A reader that makes no log and no index beside a database that has none: nobody writes to it."""
+    if os.path.exists(f"{path}-wal"):
+        return connect_reader(path)
+    return _connect(path, "mode=ro&immutable=1", _READER), None
+
+
 def connect_damaged(path: Path) -> Database:
     """A reader that goes on where it can: writable_schema takes a file shorter than its header says."""
     return _connect(path, "mode=ro", (*_READER, "PRAGMA writable_schema = ON"))

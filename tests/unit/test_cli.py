@@ -169,6 +169,16 @@ def test_the_exit_status_says_what_happened(folder: Path, line: str, status: int
         assert all(re.fullmatch(r"kerneld: .+", told) for told in done.stderr.splitlines())
 
 
+@pytest.mark.parametrize(("deed", "said"), [("path", {}), ("check", {"valid": True})])
+def test_where_the_configuration_is_and_that_it_is_right_has_json(
+    tmp_path: Path, deed: str, said: dict[str, bool]
+) -> None:
+    environ = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    told = json.loads(kerneld("config", deed, "--json", **environ).stdout)
+    path = kerneld("config", "path", **environ).stdout.strip()
+    assert told == {"path": path, "exists": Path(path).exists(), **said}
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_a_page_with_an_example(verb: str) -> None:
     page = kerneld(verb, "--help").stdout

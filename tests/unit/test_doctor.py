@@ -3,9 +3,11 @@
 Each broken state is made by really taking the right away, from a process of the doctor's own.
 """
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -23,8 +25,10 @@ from kerneld.model.vocabulary import Mode
 from kerneld.outputs.safe import cells
 from kerneld.sources.journal import NO_JOURNAL
 from kerneld.store import Store
+from kerneld.store.wholeness import Wholeness, look_over
 
 PLAIN = 20417
+PAGE_BYTES = 4096
 DOCTOR = [sys.executable, "-m", "kerneld", "doctor"]
 AS_PLAIN = ["setpriv", f"--reuid={PLAIN}", f"--regid={PLAIN}", "--clear-groups"]
 WITHOUT_SYSLOG = ["setpriv", "--bounding-set=-syslog,-sys_admin", "--inh-caps=-syslog,-sys_admin"]
@@ -241,6 +245,95 @@ def test_a_disk_that_is_nearly_full_is_told(root: Patient) -> None:
     database = root.checks("--db", str(root.database), rights=rights)["database"]
     assert database["works"] is False
     assert "MiB are free" in str(database["says"])
+
+
+# with 3 s in the place of 10 for the silence after which nobody is taken to speak
+SOON_SILENT = """import datetime, kerneld.live
+kerneld.live.FRESH = datetime.timedelta(seconds=3)
+from kerneld.cli.main import main
+main()"""
+
+
+def fill(file: Path) -> None:
+    with contextlib.suppress(OSError), file.open("wb", buffering=0) as filling:
+        while filling.write(bytes(4096)):
+            pass
+    with pytest.raises(OSError, match="No space left"):
+        file.with_name("one-more").write_bytes(bytes(4096))
+
+
+@needs_root
+def test_a_recorder_on_a_full_disk_is_told_by_its_lock(own: Patient) -> None:
+    """It can't write how the living do, and runs all the same."""
+    own.database.parent.mkdir(parents=True, mode=0o700)
+    on_a_small_disk = f'mount -t tmpfs -o size=6m,mode=700 none {own.database.parent} && exec "$@"'
+    argv = [sys.executable, "-m", "kerneld.daemon", "--db", str(own.database), "--force"]
+    environ = {"HOME": str(own.home), "PATH": os.environ["PATH"]}
+    with subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", on_a_small_disk, "sh", *argv],
+        env=environ,
+        stderr=subprocess.DEVNULL,
+    ) as recorder:
+        beside = ["nsenter", "-t", str(recorder.pid), "-m", sys.executable, "-c", SOON_SILENT]
+
+        def ask(*words: str) -> subprocess.CompletedProcess[str]:
+            told = [*beside, *words, "--db", str(own.database)]
+            return subprocess.run(told, env=environ, capture_output=True, text=True, timeout=60)
+
+        def asked_until(words: str) -> None:
+            until_s = time.monotonic() + 20
+            while words not in (told := ask("kernels").stderr):
+                assert time.monotonic() < until_s, told
+                time.sleep(0.2)
+
+        try:
+            asked_until("no kernel lives")
+            fill(Path(f"/proc/{recorder.pid}/root{own.database.parent}/fill"))
+            who = f"process {recorder.pid} holds the database {own.database}, but {own.database}.live"
+            asked_until(f"kerneld: what lives can't be told: {who} was last written ")
+            report = json.loads(ask("doctor", "--json").stdout)
+        finally:
+            recorder.kill()
+    assert (report["daemon"], report["silent_pid"]) == (None, recorder.pid)
+    assert report["silent"].startswith(who)
+    (database,) = [check for check in report["places"] if check["name"] == "database"]
+    assert "0 MiB are free" in database["says"]
+
+
+def test_a_lock_that_nobody_holds_is_no_recorder(own: Patient) -> None:
+    with Store.open(own.database):
+        report = own.report("--db", str(own.database))
+        assert (report["silent_pid"], report["silent"].rpartition(" was ")[2]) == (
+            os.getpid(),
+            "never written",
+        )
+        assert own.examine("--db", str(own.database)).startswith(f"Process {os.getpid()} holds the")
+    assert own.database.with_name("kerneld.db.lock").exists()
+    assert own.report("--db", str(own.database))["silent_pid"] is None
+
+
+def test_damage_behind_a_right_header_is_told_and_nothing_touched(own: Patient) -> None:
+    with Store.open(own.database):
+        pass
+    assert own.checks("--db", str(own.database))["database"]["works"] is True
+    with own.database.open("r+b") as file:
+        file.seek(2 * PAGE_BYTES)
+        file.write(b"\xff" * PAGE_BYTES)
+    before = {file: file.read_bytes() for file in own.database.parent.iterdir()}
+    database = own.checks("--db", str(own.database))["database"]
+    assert database["works"] is False
+    assert f"{own.database} is damaged: " in str(database["says"])
+    assert {file: file.read_bytes() for file in own.database.parent.iterdir()} == before
+
+
+def test_a_large_database_is_looked_over_for_a_while_only(tmp_path: Path) -> None:
+    path = tmp_path / "large.db"
+    with contextlib.closing(sqlite3.connect(path)) as large:
+        large.execute("CREATE TABLE t (a)")
+        large.executemany("INSERT INTO t VALUES (?)", ([bytes(3000)] for _ in range(30_000)))
+        large.commit()
+    assert look_over(path) == Wholeness()
+    assert look_over(path, within_s=0.005) == Wholeness(is_all=False)
 
 
 def _runtime(patient: Patient) -> Path:
