@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -77,6 +78,11 @@ def ends(hub: Hub, people: dict[str, BrowserContext]) -> dict[str, Incident]:
     for name in notebooks:
         page.locator(".row", has_text=f"{name}s-work.ipynb").wait_for(timeout=20_000)
     return {name: settled(hub, notebook.kernel_id) for name, notebook in notebooks.items()}
+
+
+def is_watched(hub: Hub, kernel_id: str) -> bool:
+    """Where the proc connector is silent, a kernel is found by a look each second."""
+    return kernel_id in {state.kernel_id for state in hub.machine.living()}
 
 
 def settled(hub: Hub, kernel_id: str) -> Incident:
@@ -331,6 +337,9 @@ def test_the_keyboard_is_enough(people: dict[str, BrowserContext], ends: dict[st
 def test_kernels_of_a_server_that_is_stopped_at_the_hub_are_no_incidents(hub: Hub) -> None:
     """The Hub ends the server alone; its kernels notice, and leave with status 1."""
     notebook = hub.notebook("ben", "stopped-work.ipynb")
+    wait_for(
+        partial(is_watched, hub, notebook.kernel_id), 15, "the recorder, just started, has seen it"
+    )
     hub.ask("DELETE", "/hub/api/users/ben/server")
     end = settled(hub, notebook.kernel_id)
     assert (end.cause, end.is_incident) == (Cause.SERVER_STOPPED, False), end

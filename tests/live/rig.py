@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -246,7 +247,8 @@ def children(pid: int) -> list[int]:
     """The pids of a process's children, all its threads' included."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        found += [int(child) for child in task.read_text().split()]
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ends meanwhile
+            found += [int(child) for child in task.read_text().split()]
     return found
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -23,6 +24,8 @@ HERE = Path(__file__).parent
 CGROUPS = Path("/sys/fs/cgroup")
 V1_HIERARCHIES = ("memory", "pids", "devices", "systemd", "unified")
 
+GONE = (FileNotFoundError, ProcessLookupError)
+"""what /proc answers of a process that has ended"""
 Found = TypeVar("Found")
 
 
@@ -123,11 +126,12 @@ class Machine:
         if self._keeper.poll() is not None:
             self._said.seek(0)
             raise MachineError(f"it does not boot: {self._said.read()}")
-        unshare = _children(self._keeper.pid)
-        init = _children(unshare[0]) if unshare else []
-        if not init or "systemd" not in Path(f"/proc/{init[0]}/comm").read_text():
+        # its first children make cgroups, and may be gone before they are looked at
+        below = [Path(f"/proc/{pid}") for pid in children(Path(f"/proc/{self._keeper.pid}"))]
+        found = [pid for process in below for pid in children(process) if _comm(pid) == "systemd"]
+        if not found:
             return None
-        self._init = init[0]
+        self._init = found[0]
         state = self.ask("systemctl", self._manager.scope, "is-system-running", "--wait")
         return self._init if state.stdout.strip() in ("running", "degraded") else None
 
@@ -222,8 +226,20 @@ class Machine:
         self.systemctl("kill", f"--signal={which.name}", "--kill-whom=main", "kerneld")
 
 
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def children(process: Path) -> list[int]:
+    """Those of a folder of /proc, all its threads' included; fewer where it, or a thread, is gone."""
+    found: list[int] = []
+    with suppress(*GONE):
+        for task in (process / "task").iterdir():
+            with suppress(*GONE):
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def _comm(pid: int) -> str:
+    with suppress(*GONE):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 def _hidden() -> list[str]:

@@ -10,11 +10,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
 import pytest
 from given import ANA, HOME
-from machine import Machine, wait_for
+from machine import GONE, Machine, children, wait_for
 from notebook import Notebook
 from receivers import webhook
 
@@ -75,11 +76,6 @@ def threads(machine: Machine, pid: int) -> Iterator[list[str]]:
         yield (task / "stat").read_text().rpartition(") ")[2].split()
 
 
-def children(machine: Machine, pid: int) -> list[int]:
-    tasks = machine.path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-
-
 # ---------------------------------------------------------------- what it may do
 
 
@@ -111,10 +107,13 @@ def test_its_children_have_no_right_at_all_and_stand_behind(machine: Machine) ->
 
 def _reader_and_journalctl(machine: Machine) -> list[int]:
     """journalctl's first life only tries whether the journal can be read."""
-    found = children(machine, machine.daemon_pid())
-    commands = [machine.path(f"/proc/{child}/cmdline").read_bytes() for child in found]
+    found = children(machine.path(f"/proc/{machine.daemon_pid()}"))
     wanted = (b"kerneld.reader", b"--follow")
-    return found if all(any(word in command for command in commands) for word in wanted) else []
+    with suppress(*GONE):
+        commands = [machine.path(f"/proc/{child}/cmdline").read_bytes() for child in found]
+        if all(any(word in command for command in commands) for word in wanted):
+            return found
+    return []
 
 
 def _has_no_right(machine: Machine, pid: int) -> bool:
