@@ -163,11 +163,19 @@ def finished_by_nbclient(stage: Stage) -> list[Life]:
 
 
 def failed_in_nbclient(stage: Stage) -> list[Life]:
-    """A cell raises: nbclient gives up, and shuts its kernel down."""
-    notebook = write_notebook(stage.world.plain, "failed-nbclient", ["1 / 0", "2 + 2"])
-    runner = run_headless(stage.world.plain, notebook, "nbclient")
-    if not runner.wait(90):
-        raise RigError("nbclient ended well although a cell raised")
+    return _failed(stage, "nbclient")
+
+
+def failed_in_papermill(stage: Stage) -> list[Life]:
+    return _failed(stage, "papermill")
+
+
+def _failed(stage: Stage, tool: str) -> list[Life]:
+    """A cell raises: the tool gives up, shuts its kernel down, and leaves with status 1."""
+    notebook = write_notebook(stage.world.plain, f"failed-{tool}", ["1 / 0", "2 + 2"])
+    runner = run_headless(stage.world.plain, notebook, tool)
+    if runner.wait(90) != 1:
+        raise RigError(f"{tool} ended with {runner.returncode} although a cell raised")
     return [Life(pid_told_by(notebook), PLAIN, None, str(notebook), None, datetime.now(UTC))]
 
 

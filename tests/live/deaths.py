@@ -152,20 +152,6 @@ def xeus_segfault(stage: Stage) -> list[Life]:
     return [life]
 
 
-def bash_killed(stage: Stage) -> list[Life]:
-    argv = [sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"]
-    add_kernelspec(stage.world.plain, "bash", argv)
-    session, client = stage.open("bash", "bash")
-    (pid,) = serving(session.connection_file)
-    witness = Witness(pid)
-    client.begin_and_hear("echo asleep; sleep 600", "asleep")
-    os.kill(pid, signal.SIGKILL)
-    witness.wait_dead()
-    life = ended(session, pid, 1)
-    client.close()
-    return [life]
-
-
 def r_killed(stage: Stage) -> list[Life]:
     argv = ["R", "--slave", "-e", "IRkernel::main()", "--args", "{connection_file}"]
     add_kernelspec(stage.world.plain, "irkernel", argv)

@@ -10,6 +10,7 @@ import front_ends
 import libraries
 import others
 import rivals
+import shells
 import starts
 import workers
 from cells import ABORT_WITH_ROOM, FATAL_CELLS, REFUSED_MEMORY
@@ -26,9 +27,11 @@ SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "victim-of-a-hog": others.victim_of_a_hog,
     "worker-oom": workers.killed_for_memory,
     "worker-crashes": workers.crashed,
+    "worker-bash": shells.bash_outgrows_its_cgroup,
     "server-killed": deaths.server_killed,
     "clean": asked_for.clean_starts_and_stops,
     "papermill": asked_for.finished_by_papermill,
+    "papermill-fails": asked_for.failed_in_papermill,
     "server-stopped": asked_for.server_stopped,
     "culled": asked_for.culled_and_interrupted,
     "restart-idle": asked_for.restarted_idle,
@@ -54,7 +57,7 @@ SCENARIOS: dict[str, Callable[[Stage], list[Life]]] = {
     "shm-room": deaths.shm_has_room,
     "other-user": deaths.another_users_kernel,
     "xeus": deaths.xeus_segfault,
-    "bash": deaths.bash_killed,
+    "bash": shells.bash_killed,
     **({"irkernel": deaths.r_killed} if IRKERNEL.exists() else {}),
     "killed-gigabyte": deaths.killed_with_a_gigabyte,
     "killed-past": deaths.killed_in_a_cgroup_with_a_past,

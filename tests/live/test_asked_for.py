@@ -15,13 +15,14 @@ REQUESTED = [
     ("survivor", [Cause.SHUTDOWN]),
     ("worker-oom", [Cause.SHUTDOWN]),
     ("worker-crashes", [Cause.SHUTDOWN]),
+    ("worker-bash", [Cause.SHUTDOWN]),
     ("nbclient", [Cause.SHUTDOWN]),
     ("papermill", [Cause.SHUTDOWN]),
 ]
 
 QUIET = {
     "server-stopped", "server-killed", "clean", "culled", "console", "shutdown-stuck", "restart-stuck",
-    "code-server", "spyder", "nbclient-fails",
+    "code-server", "spyder", "nbclient-fails", "papermill-fails",
 }  # fmt: skip
 """what ends there was asked for, too, or is told by the end of a server"""
 
@@ -71,7 +72,7 @@ def test_a_culled_kernel_and_a_server_that_was_interrupted_are_no_incidents(
 
 
 @each_role
-@pytest.mark.parametrize("scenario", ["console", "nbclient-fails"])
+@pytest.mark.parametrize("scenario", ["console", "nbclient-fails", "papermill-fails"])
 def test_a_front_end_that_was_left_or_gave_up_is_no_incident(
     report: Report, role: str, scenario: str
 ) -> None:
@@ -119,6 +120,8 @@ def test_nothing_else_is_reported(report: Report, role: str) -> None:
     expected |= {report.of("server-killed")[0].pid}
     if role == "plain":
         expected |= {report.of(name)[0].pid for name in ("code-server", "spyder")}
-    expected |= {pid for name in ("worker-oom", "worker-crashes") for pid in report.workers(name)}
+    expected |= {
+        pid for name in ("worker-oom", "worker-crashes", "worker-bash") for pid in report.workers(name)
+    }
     told = [end for end in report.ends[role] if end.is_incident and end.user.uid == PLAIN]
     assert [story(end) for end in told if end.process.pid not in expected] == []

@@ -48,7 +48,8 @@ def test_a_worker_that_is_killed_for_memory_is_measured(report: Report, role: st
     assert "lives on" in end.summary
 
 
-def test_a_worker_killed_unseen_is_not_told(report: Report) -> None:
+@pytest.mark.parametrize("scenario", ["worker-oom", "worker-bash"])
+def test_a_worker_killed_unseen_is_not_told(report: Report, scenario: str) -> None:
     """Without the Linux log a SIGKILL among a pool's own is nothing that stands out."""
-    (pid,) = report.workers("worker-oom")
+    (pid,) = report.workers(scenario)
     assert [story(end) for end in report.ends["plain"] if end.process.pid == pid] == []
