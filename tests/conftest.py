@@ -53,10 +53,11 @@ def _lacks_systemd() -> str | None:
 
 def _lacks_guards() -> str | None:
     path = f"{os.environ['PATH']}:/usr/sbin"
-    missing = [name for name in ("earlyoom", "nohang") if shutil.which(name, path=path) is None]
+    guards = ("earlyoom", "nohang", "slurmd")
+    missing = [name for name in guards if shutil.which(name, path=path) is None]
     if not missing:
         return None
-    # installed, they would be started, and guard this machine
+    # installed, they would be started, and guard this machine; slurmd is nothing without slurmctld
     unpack = f"`apt-get download {' '.join(missing)}`, `dpkg -x` each into a folder"
     return f"no {' and no '.join(missing)}: {unpack}, and put its usr/bin and usr/sbin on PATH"
 

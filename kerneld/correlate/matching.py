@@ -54,7 +54,7 @@ def got_signal(case: Case, sent: SignalSent) -> bool:
 ACT_WINDOW = timedelta(seconds=30)
 """from a manager's word to the end: earlyoom sends SIGTERM, and SIGKILL up to 10 s later"""
 UNIT_WINDOW = timedelta(seconds=120)
-"""from its stop on: TimeoutStopSec is 90 s unless it is set"""
+"""from its stop on: TimeoutStopSec is 90 s unless it is set; Slurm's KillWait 30 s"""
 LATE_REQUEST = timedelta(seconds=10)
 """a server tells of a restart once the next life answers"""
 LATE_WORD = timedelta(seconds=2)
@@ -68,7 +68,7 @@ LATE_CORE = timedelta(seconds=60)
 def concerns(case: Case, act: ManagerAct) -> bool:
     """Whether a manager did this to this very process, or to a cgroup or unit that it was in."""
     slack = timedelta(seconds=case.died_at_uncertainty_s)
-    window = ACT_WINDOW if act.unit is None else UNIT_WINDOW
+    window = ACT_WINDOW if act.unit is None and act.step is None else UNIT_WINDOW
     late = LATE_WORD if act.kernel_id is None else LATE_REQUEST
     if act.did == "dumped-core":
         late = LATE_CORE
@@ -79,6 +79,8 @@ def concerns(case: Case, act: ManagerAct) -> bool:
         return act.pid == case.process.pid
     if act.kernel_id is not None:
         return case.kernel is not None and act.kernel_id == case.kernel.id
+    if act.step is not None:
+        return act.step == case.process.slurm_step
     path = case.process.cgroup.path if case.process.cgroup else ""
     if act.unit is not None:
         return act.unit == case.process.unit or f"/{act.unit}/" in f"{path}/"

@@ -137,6 +137,16 @@ def by_service_manager(sent: SignalSent) -> bool:
     return not sent.by_linux and (sent.sender_pid == 1 or own)
 
 
+def by_slurm(sent: SignalSent) -> bool:
+    """By a step's daemon: the name is anybody's, root is not."""
+    return not sent.by_linux and (sent.sender_comm, sent.sender_uid) == ("slurmstepd", 0)
+
+
+def by_manager(sent: SignalSent, act: ManagerAct) -> bool:
+    """Whether it was sent by the manager that says so."""
+    return by_slurm(sent) if act.manager == "Slurm" else by_service_manager(sent)
+
+
 def shot_by_server(case: Case) -> SignalSent | None:
     """The deadly signal, where the kernel's own server sent it: somebody had asked the server."""
     sent = deadly_signal(case)

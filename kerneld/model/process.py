@@ -1,11 +1,16 @@
 """Who a process is: its identity, its limits, the kernel or server that it serves as."""
 
+import re
+
 from pydantic import Field
 
 from kerneld.model.base import Record, Timestamp
 from kerneld.model.vocabulary import LimitKind, ServerKind
 
 _RLIMITS = (LimitKind.RLIMIT_AS, LimitKind.RLIMIT_DATA)
+_STEP_PATH = re.compile(r"/slurm.*/job_(?P<job>[0-9]{1,10})/step_(?P<step>[a-z0-9]{1,20})(?:/|$)")
+_STEP_NAMES = {"4294967290": "interactive", "4294967291": "batch"}
+"""SLURM_INTERACTIVE_STEP and SLURM_BATCH_SCRIPT, slurm.h"""
 
 
 class ProcessKey(Record):
@@ -87,6 +92,18 @@ class Process(Record):
     @property
     def pid(self) -> int:
         return self.key.pid
+
+    @property
+    def slurm_step(self) -> str | None:
+        """The step of a Slurm job that it runs in, by its cgroup, else by its own environment.
+
+        v1: /slurm/uid_1000/job_7/step_batch/task_0, v2: /system.slice/slurmstepd.scope/job_7/step_0/…
+        """
+        found = _STEP_PATH.search(self.cgroup.path) if self.cgroup else None
+        if found is not None:
+            return f"{found['job']}.{found['step']}"
+        job, step = self.environ.get("SLURM_JOB_ID"), self.environ.get("SLURM_STEP_ID", "batch")
+        return f"{job}.{_STEP_NAMES.get(step, step)}" if job else None
 
     def under(self, rlimits: Rlimits) -> "Process":
         """The same process with these limits: it can change its own at any moment."""

@@ -115,6 +115,7 @@ class SignalSent(Record):
 Deed = Literal[
     "killed-for-memory", "signalled", "stopping",
     "session-end", "time-limit", "start-timeout", "watchdog", "unit-oom", "dumped-core",
+    "preempted", "node-failed", "cancelled",
     "culled", "shut-down", "restarted", "autorestarted", "start-failed",
 ]  # fmt: skip
 
@@ -122,8 +123,9 @@ Deed = Literal[
 class ManagerAct(Record):
     """What a manager of processes says in its own log that it did to a process, a cgroup or a unit.
 
-    manager: systemd-oomd, earlyoom, nohang, systemd; jupyter, whose log its user can write.
+    manager: systemd-oomd, earlyoom, nohang, systemd, Slurm; jupyter, whose log its user can write.
     pid: as the manager numbers it. cgroup, unit: all below it is meant, too. kernel_id: Jupyter's.
+    step: Slurm's, `7.batch`. is_vouched: nobody else can have written it, or had it written.
     stopping: systemd was asked to. unit-oom: Linux killed one of it for memory. native_stack: of the
     thread that crashed, where the core was looked into. line: as logged, control characters escaped.
     """
@@ -138,5 +140,7 @@ class ManagerAct(Record):
     cgroup: str | None = None
     unit: str | None = None
     kernel_id: str | None = None
+    step: str | None = None
+    is_vouched: bool = True
     native_stack: str | None = None
     line: str

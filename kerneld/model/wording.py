@@ -138,6 +138,12 @@ def act_quote(act: ManagerAct) -> Evidence:
     return Evidence(source=source, at=act.at, text=f"{act.manager}: {act.line.strip()}{whom}")
 
 
+def cancelled_job(case: Case) -> tuple[Evidence, ...]:
+    """Slurm's word that it cancelled the job: by scancel, or for a reason that it does not log."""
+    act = act_upon(case, "cancelled")
+    return () if act is None else (act_quote(act),)
+
+
 def by_systemd(case: Case) -> tuple[Evidence, ...]:
     """What names this very process as the target of systemd's deadly signal: its line, or the trace."""
     act, sent, end = act_upon(case, "signalled"), deadly_signal(case), exit_of(case)

@@ -38,8 +38,10 @@ CAUSES: dict[Cause, CauseText] = {
     Cause.OOM_DAEMON: CauseText(
         "a memory guard killed it (oomd, earlyoom, …)",
         "systemd-oomd, earlyoom or nohang says in the journal that it killed it (certain), or its "
-        "cgroup (likely); or the signal trace shows that it sent the signal (likely).",
-        "Hold less at a time. The guard acts before Linux does: its thresholds are its own settings.",
+        "cgroup (likely); or the signal trace shows that it sent the signal (likely). Slurm says that "
+        "its job's step exceeded its memory: likely.",
+        "Hold less at a time, or ask Slurm for more (--mem). The guard acts before Linux does: its "
+        "thresholds are its own settings.",
     ),
     Cause.ALLOCATION_FAILURE: CauseText(
         "memory was refused, the process gave up",
@@ -106,7 +108,8 @@ CAUSES: dict[Cause, CauseText] = {
     Cause.KILLED_BY_MANAGER: CauseText(
         "a manager ended it: timeout, eviction, …",
         "systemd's log tells of a time limit, a watchdog or a session's end: certain where it names "
-        "the process, else likely. SIGHUP from Linux or from the leader of its session: likely.",
+        "the process, else likely. SIGHUP from Linux or from the leader of its session: likely. "
+        "Slurm's log tells of its job's time limit, preemption or failed node: likely.",
         "Ask for more time, or save in between; what ended it is named in the incident.",
     ),
     Cause.KILLED: CauseText(

@@ -14,15 +14,15 @@ from datetime import datetime
 from kerneld.model.base import from_us
 from kerneld.model.records import Deed, LogEvent, ManagerAct
 from kerneld.model.vocabulary import Trust
-from kerneld.parse import coredump
+from kerneld.parse import coredump, slurm
 from kerneld.parse.fault_table import SIGNALS
 from kerneld.parse.journal import MAX_JSON, number_field, text_field
 from kerneld.parse.killers import Killers
 from kerneld.parse.kmsg_text import Message, Origin, shown, storable
 
 FIELDS = (
-    "MESSAGE", "MESSAGE_ID", "UNIT", "_BOOT_ID", "_COMM", "_PID", "_SOURCE_REALTIME_TIMESTAMP",
-    "_SYSTEMD_UNIT", "_UID", *coredump.FIELDS,
+    "MESSAGE", "MESSAGE_ID", "UNIT", "_BOOT_ID", "_CMDLINE", "_COMM", "_PID",
+    "_SOURCE_REALTIME_TIMESTAMP", "_SYSTEMD_UNIT", "_UID", *coredump.FIELDS,
 )  # fmt: skip
 """what is read of a record, beside the cursor and the time that every record has"""
 
@@ -39,6 +39,7 @@ MATCHES = (
     *(f"_SYSTEMD_UNIT={unit}" for unit in GUARDS), "+",
     "_UID=0", *(f"_COMM={name}" for name in ROOTS_OWN), "+",
     "_UID=0", "_PID=1", "+",
+    "_UID=0", f"_COMM={slurm.PROGRAM}", "+",
     f"_SYSTEMD_SLICE={coredump.SLICE}",
 )  # fmt: skip
 """for journalctl, which looks such fields up in an index: all other records stay unread"""
@@ -106,6 +107,9 @@ class Managers:
             return [_of_systemd(record, message, from_us(us))]
         if coredump.is_coredump(record):
             return [coredump.parse_coredump(record, message, from_us(us))]
+        if _is_slurmstepd(record):
+            step = slurm.step_of_title(text_field(record.get("_CMDLINE")) or "")
+            return [slurm.parse_word(message, step, from_us(us))] if step else []
         guard = _guard_of(record)
         if guard is None:
             return []
@@ -132,6 +136,12 @@ def _guard_of(record: Mapping[str, object]) -> str | None:
     comm = text_field(record.get("_COMM"))
     roots = number_field(record.get("_UID")) == 0
     return comm if roots and comm in ROOTS_OWN else None
+
+
+def _is_slurmstepd(record: Mapping[str, object]) -> bool:
+    """Its unit tells nothing: without cgroups of Slurm's own, jobs are in slurmd's."""
+    own = text_field(record.get("_COMM")) == slurm.PROGRAM
+    return own and number_field(record.get("_UID")) == 0
 
 
 def _is_pid_1(record: Mapping[str, object]) -> bool:

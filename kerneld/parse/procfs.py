@@ -19,6 +19,8 @@ ENVIRON_NAMES = frozenset(
         "JUPYTER_DATA_DIR",
         "HOME",
         "KERNELD_CODE",
+        "SLURM_JOB_ID",
+        "SLURM_STEP_ID",
     }
 )
 """the only variables ever kept: tokens stand in the same block (JUPYTERHUB_API_TOKEN, JPY_API_TOKEN)"""

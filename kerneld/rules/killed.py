@@ -20,7 +20,14 @@ from kerneld.model.intent import may_hide_restart
 from kerneld.model.oom import oom_counters, oom_line
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
-from kerneld.model.wording import exit_quote, sender_quote, signal_name, story, subject
+from kerneld.model.wording import (
+    cancelled_job,
+    exit_quote,
+    sender_quote,
+    signal_name,
+    story,
+    subject,
+)
 
 NEEDS = ("exit", "linux-log", "signal-trace", "cgroup", "memory", "iopub", "file")
 REFINES: frozenset[Cause] = frozenset()
@@ -38,11 +45,13 @@ def judge(case: Case) -> Verdict | None:
     if sent is not None:
         quotes.append(sender_quote(sent))
     unknown = "who sent it was not seen" if sent is None else "Linux sent it, and did not say why"
+    if (cancelled := cancelled_job(case)) and sent is None:
+        unknown = "Slurm cancelled its job, and does not log on whose word"
     return Verdict(
         cause=Cause.KILLED,
         confidence=Confidence.POSSIBLE if doubts else Confidence.LIKELY,
         summary=story(case, f"{name} ended {subject(case)}; {unknown}"),
-        because=tuple(quotes),
+        because=(*cancelled, *quotes),
         against=doubts,
     )
 

@@ -1,20 +1,22 @@
-"""A manager ended it of its own accord: a time limit, a watchdog, a session's end, an OOM kill.
+"""A manager ended it of its own accord: a time limit, preemption, a watchdog, a session's end, an OOM.
 
 Source: https://www.freedesktop.org/software/systemd/man/latest/systemd.service.html (RuntimeMaxSec=,
 WatchdogSec=, TimeoutStartSec=; OOMPolicy=stop, the default: where the OOM killer ends one process of a
 unit, the others get SIGTERM); user@.service ends with the last session of its user; termios(3) on
-SIGHUP. What somebody asked systemd to stop is another matter.
+SIGHUP. Slurm: https://slurm.schedmd.com/slurm.conf.html (OverTimeLimit, PreemptMode, KillWait): SIGTERM
+to each process of the step, and SIGKILL after KillWait. What somebody asked a manager to stop or to
+cancel is another matter.
 """
 
 import signal
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import act_upon, by_service_manager, deadly_signal
+from kerneld.model.evidence import act_upon, by_manager, by_service_manager, deadly_signal
 from kerneld.model.exits import exit_of
 from kerneld.model.intent import announced_shutdown
 from kerneld.model.oom import oom_beside, oom_line
-from kerneld.model.records import ManagerAct, SignalSent
-from kerneld.model.verdict import Verdict
+from kerneld.model.records import Deed, ManagerAct, SignalSent
+from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
 from kerneld.model.wording import (
     act_quote,
@@ -34,11 +36,16 @@ REFINES = frozenset(
     }
 )  # fmt: skip
 
-REASONS = {
+SYSTEMD: dict[Deed, str] = {
     "time-limit": "its unit had run for as long as it may (RuntimeMaxSec)",
     "start-timeout": "its unit did not come up in time",
     "watchdog": "its unit gave no sign of life to systemd's watchdog",
     "session-end": "its user's session ended",
+}
+SLURM: dict[Deed, str] = {
+    "time-limit": "its job had run for as long as it may (--time)",
+    "preempted": "another job took the place of its job (preemption)",
+    "node-failed": "it took the node of its job for failed",
 }
 SENT = (signal.SIGTERM, signal.SIGKILL, signal.SIGABRT, signal.SIGHUP)
 
@@ -46,24 +53,33 @@ SENT = (signal.SIGTERM, signal.SIGKILL, signal.SIGABRT, signal.SIGHUP)
 def judge(case: Case) -> Verdict | None:
     if oom_line(case) is not None:
         return None
-    act = act_upon(case, "time-limit", "start-timeout", "watchdog", "session-end")
+    act = act_upon(case, *SYSTEMD, *SLURM)
     if act is None:
         return _after_oom(case) or _hangup(case)
-    if not _went_along(case):
+    if not _went_along(case, act):
         return None
-    proof = by_systemd(case)
+    proof = _its_signal(case, act)
+    reasons = SLURM if act.manager == "Slurm" else SYSTEMD
     return Verdict(
         cause=Cause.KILLED_BY_MANAGER,
-        confidence=Confidence.CERTAIN if proof else Confidence.LIKELY,
-        summary=story(case, f"systemd ended {subject(case)}, because {REASONS[act.did]}"),
+        confidence=Confidence.CERTAIN if proof and act.is_vouched else Confidence.LIKELY,
+        summary=story(case, f"{act.manager} ended {subject(case)}, because {reasons[act.did]}"),
         because=(act_quote(act), *proof, exit_quote(case)),
     )
 
 
-def _went_along(case: Case) -> bool:
-    """By a signal of systemd's; or it left in good order, as its server had it do, or was one."""
+def _its_signal(case: Case, act: ManagerAct) -> tuple[Evidence, ...]:
+    """What names this very process as the target of the manager's deadly signal."""
+    sent = deadly_signal(case)
+    if act.manager == "Slurm":
+        return (sender_quote(sent),) if sent is not None and by_manager(sent, act) else ()
+    return by_systemd(case)
+
+
+def _went_along(case: Case, act: ManagerAct) -> bool:
+    """By a signal of the manager's; or it left in good order, as its server had it do, or was one."""
     end, sent = exit_of(case), deadly_signal(case)
-    if sent is not None and not sent.by_linux and not by_service_manager(sent):
+    if sent is not None and not sent.by_linux and not by_manager(sent, act):
         return False
     if end.signal is not None:
         return end.signal in SENT

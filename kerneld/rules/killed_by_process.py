@@ -5,11 +5,12 @@ si_code tells a system call (0 or less) from Linux's own doing.
 """
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import FAULT_SIGNALS, LIMIT_SIGNALS, deadly_signal
+from kerneld.model.evidence import FAULT_SIGNALS, LIMIT_SIGNALS, by_slurm, deadly_signal
 from kerneld.model.oom import oom_line
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence
 from kerneld.model.wording import (
+    cancelled_job,
     exit_quote,
     killer_of,
     sender_name,
@@ -37,10 +38,12 @@ def judge(case: Case) -> Verdict | None:
     if own and sent.signal in FAULT_SIGNALS | LIMIT_SIGNALS:
         return None  # abort(3) and faulthandler send themselves what they stand for
     who = "the process itself" if own else sender_name(sent)
+    cancelled = cancelled_job(case) if by_slurm(sent) else ()
+    why = ", because its job was cancelled" if cancelled else ""
     return Verdict(
         cause=Cause.KILLED_BY_PROCESS,
         confidence=Confidence.CERTAIN,
-        summary=story(case, f"{who} ended {subject(case)} by {signal_name(sent.signal)}"),
-        because=(sender_quote(sent), exit_quote(case)),
+        summary=story(case, f"{who} ended {subject(case)} by {signal_name(sent.signal)}{why}"),
+        because=(sender_quote(sent), *cancelled, exit_quote(case)),
         killer=killer_of(sent, how="self" if own else "signal-trace"),
     )

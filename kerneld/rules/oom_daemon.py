@@ -1,15 +1,16 @@
-"""A memory guard of user space (systemd-oomd, earlyoom, nohang) killed it before Linux had to.
+"""A memory guard of user space (systemd-oomd, earlyoom, nohang, Slurm) killed it before Linux had to.
 
 Source: https://github.com/rfjakob/earlyoom (kill.c), https://github.com/hakavlad/nohang, and
 https://www.freedesktop.org/software/systemd/man/latest/systemd-oomd.service.html. Their lines name the
 process, or its cgroup; the signal trace names the sender, and a guard kills for nothing but memory.
+Slurm (JobAcctGatherParams=OverMemoryKill) names the step of a job, and kills for other reasons, too.
 """
 
 import signal
 from collections.abc import Iterable
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import act_upon, deadly_signal
+from kerneld.model.evidence import act_upon, by_slurm, deadly_signal
 from kerneld.model.exits import exit_of
 from kerneld.model.intent import announced_shutdown
 from kerneld.model.oom import oom_line
@@ -34,12 +35,13 @@ def judge(case: Case) -> Verdict | None:
     if guard is None and (act is None or not _fits(case, act)):
         return None
     doubts = tuple(_doubts(case, act))
-    sure = (act is not None and act.pid is not None) or (act is not None and guard is not None)
+    named = act is not None and (act.pid is not None or guard is not None)
+    sure = act is not None and act.is_vouched and named
     who = act.manager if act is not None else guard.sender_comm if guard is not None else None
     held = case.memory.last_bytes
     size = f", which held {gib(held)}" if held else ""
     quotes = [act_quote(act)] if act else []
-    quotes += [sender_quote(guard)] if guard else []
+    quotes += [sender_quote(sent)] if sent is not None and (guard or by_slurm(sent)) else []
     return Verdict(
         cause=Cause.OOM_DAEMON,
         confidence=Confidence.CERTAIN if sure and not doubts else Confidence.LIKELY,
@@ -59,6 +61,8 @@ def _is_guard(case: Case, sent: SignalSent) -> bool:
 def _fits(case: Case, act: ManagerAct) -> bool:
     """A cgroup is killed by SIGKILL. Who is named may have caught SIGTERM, or left unseen."""
     end, sent = exit_of(case), deadly_signal(case)
+    if act.step is not None:
+        return end.signal in SENT and (sent is None or by_slurm(sent))
     if sent is not None and not sent.by_linux:
         return False  # by somebody else: a guard's signal was looked for
     if act.pid is None:

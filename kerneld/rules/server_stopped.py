@@ -3,7 +3,8 @@
 Source: `cleanup_kernels` in https://github.com/jupyter-server/jupyter_server (serverapp.py) shuts them
 down first; a Hub's stop of a local server orphans them, and they leave with status 1. When a unit is
 stopped, SIGTERM goes to all its processes at once (KillMode=control-group, systemd.kill(5)): its idle
-kernels end seconds before a server that waits for a busy one.
+kernels end seconds before a server that waits for a busy one. So does scancel(1), by which a Hub with
+batchspawner stops a server, too: Slurm does not log on whose word.
 """
 
 import signal
@@ -17,7 +18,13 @@ from kerneld.model.intent import announced_shutdown, ended_by_itself, file_remov
 from kerneld.model.oom import oom_line
 from kerneld.model.verdict import Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
-from kerneld.model.wording import exit_quote, exit_words, sender_quote, server_quote
+from kerneld.model.wording import (
+    cancelled_job,
+    exit_quote,
+    exit_words,
+    sender_quote,
+    server_quote,
+)
 
 NEEDS = ("exit", "iopub", "file")
 REFINES = frozenset(
@@ -36,7 +43,7 @@ def judge(case: Case) -> Verdict | None:
             cause=Cause.SERVER_STOPPED,
             confidence=Confidence.CERTAIN,
             summary=f"The Jupyter server was stopped: it {exit_words(case)}.",
-            because=(exit_quote(case),),
+            because=(*cancelled_job(case), exit_quote(case)),
         )
     if case.scope is not Scope.KERNEL or oom_line(case) is not None:
         return None
@@ -55,7 +62,7 @@ def _of_its_server(case: Case) -> Verdict | None:
         cause=Cause.SERVER_STOPPED,
         confidence=proven if by_itself else Confidence.POSSIBLE,
         summary="The kernel ended because its server was stopped.",
-        because=(server_quote(server), exit_quote(case)),
+        because=(*cancelled_job(case), server_quote(server), exit_quote(case)),
     )
 
 

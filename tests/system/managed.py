@@ -9,6 +9,7 @@ from given import ANA
 from guards import marked, start_earlyoom, start_nohang
 from machine import Machine, wait_for
 from notebook import Notebook
+from slurm import job_of, preempt, start_slurm
 from test_service import settled_end_of, watched
 
 from kerneld.model.incident import Incident
@@ -66,32 +67,67 @@ def _ignores_its_stop(machine: Machine, notebook: Notebook) -> None:
     machine.systemctl("stop", "stuck")
 
 
-PLAYS: dict[str, Callable[[Machine, Notebook], None]] = {
+JOB_MIB = 300
+JOBS: dict[str, tuple[str, ...]] = {
+    name: (f"job-name={name}", f"mem={JOB_MIB}M")
+    for name in ("slurm-memory", "slurm-cancelled", "slurm-preempted")
+} | {"slurm-time-limit": ("partition=high", "mem=100M", "time=1")}
+
+
+def _outgrows_its_job(machine: Machine, notebook: Notebook) -> None:
+    notebook.begin(f"held = bytearray({2 * JOB_MIB} << 20)\n{BUSY}")
+
+
+def _is_cancelled(machine: Machine, notebook: Notebook) -> None:
+    machine.run("scancel", job_of(machine, "slurm-cancelled"))
+
+
+def _is_preempted(machine: Machine, notebook: Notebook) -> None:
+    preempt(machine)
+
+
+def _waits_for_its_limit(machine: Machine, notebook: Notebook) -> None:
+    wait_for(partial(_is_dead, machine, notebook), 120, "a job's time is up")
+
+
+Play = Callable[[Machine, Notebook], None]
+PLAYS: dict[str, Play] = {
     "earlyoom": _by_earlyoom,
     "nohang": _by_nohang,
     "forged-line": _with_a_forged_line,
     "time-limit": _comes_up,
     "watchdog": _comes_up,
     "stuck": _ignores_its_stop,
+    "slurm-memory": _outgrows_its_job,
+    "slurm-cancelled": _is_cancelled,
+    "slurm-preempted": _is_preempted,
 }
 
 
-def play(machine: Machine) -> dict[str, Incident]:
+AT_LENGTH: dict[str, Play] = {"slurm-time-limit": _waits_for_its_limit}
+"""Slurm counts a limit in minutes, and looks twice a minute"""
+
+
+def play(machine: Machine, plays: dict[str, Play] = PLAYS) -> dict[str, Incident]:
     """The settled end of each. All their kernels are there from the start, and see the others die."""
     machine.path("/etc/kerneld/config.toml").write_text(SETTINGS)
     machine.start()
+    start_slurm(machine)
     with ExitStack() as at_end:
-        with ThreadPoolExecutor(len(PLAYS)) as pool:
-            made = [pool.submit(Notebook, machine, UNITS.get(name, ())) for name in PLAYS]
+        with ThreadPoolExecutor(len(plays)) as pool:
+            made = [
+                pool.submit(Notebook, machine, UNITS.get(name, ()), job=JOBS.get(name, ()))
+                for name in plays
+            ]
         notebooks = [at_end.enter_context(each.result()) for each in made]
         wait_for(partial(journal_is_read, machine), 15, "the journal is read")
         for notebook in notebooks:
             watched(machine, notebook)
-        for end, notebook in zip(PLAYS.values(), notebooks, strict=True):
+        for end, notebook in zip(plays.values(), notebooks, strict=True):
             end(machine, notebook)
             wait_for(partial(_is_dead, machine, notebook), 15, f"the end of {notebook.pid}")
         ends = [settled_end_of(machine, notebook) for notebook in notebooks]
-    return dict(zip(PLAYS, ends, strict=True))
+    return dict(zip(plays, ends, strict=True))
 
 
 def journal_is_read(machine: Machine) -> bool:

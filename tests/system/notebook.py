@@ -20,13 +20,22 @@ systemd-run --quiet --no-block -p StandardInput=file:"$0.in" -p StandardOutput=f
 cat "$0.out" &
 exec cat >"$0.in"
 """
+IN_A_JOB = """
+mkfifo "$0.in" "$0.out"
+printf '#!/bin/sh\nexec "$@" <%s.in >%s.out' "$0" "$0" >"$0.sh"
+sbatch --quiet "$@" >&2
+cat "$0.out" &
+exec cat >"$0.in"
+"""
 
 
 class Notebook:
     """pid: as the machine numbers it. Its manager reaps nothing unless it is asked to."""
 
-    def __init__(self, machine: Machine, unit: tuple[str, ...] = ()) -> None:
-        """unit: settings of a transient unit to start it in (systemd-run without its dashes)."""
+    def __init__(
+        self, machine: Machine, unit: tuple[str, ...] = (), *, job: tuple[str, ...] = ()
+    ) -> None:
+        """unit, job: settings of a transient unit or a Slurm job to start it in (without dashes)."""
         environ = (f"HOME={HOME}", f"XDG_RUNTIME_DIR=/run/user/{ANA}")
         program = (sys.executable, "-c", MANAGER, "tcp")
         command = machine.command(*program, uid=ANA, environ=environ)
@@ -35,6 +44,11 @@ class Notebook:
             in_unit = (f"--{setting}" for setting in settings)
             pipe = f"/run/notebook-{uuid.uuid4().hex}"
             command = machine.command("sh", "-c", IN_A_UNIT, pipe, *in_unit, "--", *program)
+        if job:
+            in_job = (f"--{setting}" for setting in ("output=/dev/null", *job))
+            pipe = f"/tmp/notebook-{uuid.uuid4().hex}"
+            words = ("sh", "-c", IN_A_JOB, pipe, *in_job, f"{pipe}.sh", *program)
+            command = machine.command(*words, uid=ANA, environ=environ)
         self._manager = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

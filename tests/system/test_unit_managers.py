@@ -62,6 +62,25 @@ def test_a_watchdog_ended_it(ends: dict[str, Incident]) -> None:
     assert f"Killing process {end.process.pid} " in end.because[1].text
 
 
+def test_slurm_kills_a_job_that_outgrows_its_memory(ends: dict[str, Incident]) -> None:
+    """It names the step, not the process, and its own user can have it log such a line: no proof."""
+    end = ends["slurm-memory"]
+    assert (end.cause, end.confidence) == (Cause.OOM_DAEMON, Confidence.LIKELY), end
+    assert "exceeded memory limit" in end.because[0].text
+
+
+def test_slurm_preempts_a_job(ends: dict[str, Incident]) -> None:
+    end = ends["slurm-preempted"]
+    assert (end.cause, end.confidence) == (Cause.KILLED_BY_MANAGER, Confidence.LIKELY), end
+    assert "DUE TO PREEMPTION" in end.because[0].text
+
+
+def test_a_job_that_somebody_cancels_was_stopped_with_its_server(ends: dict[str, Incident]) -> None:
+    end = ends["slurm-cancelled"]
+    assert end.cause is Cause.SERVER_STOPPED, end
+    assert "CANCELLED AT" in end.because[0].text
+
+
 def test_a_kernel_that_its_units_stop_had_to_kill_was_asked_to_end(ends: dict[str, Incident]) -> None:
     end = ends["stuck"]
     assert (end.cause, end.confidence) == (Cause.SERVER_STOPPED, Confidence.CERTAIN), end

@@ -95,6 +95,75 @@ def test_the_guard_that_was_traced_is_named() -> None:
     assert (killer.comm, killer.uid, killer.how) == ("earlyoom", 61876, "signal-trace")
 
 
+def by_slurm(did: str, **fields: Any) -> ManagerAct:
+    whom = {"pid": None, "comm": None, "signal": None, "step": "7.batch", "is_vouched": False}
+    return act(manager="Slurm", did=did, **(whom | fields))
+
+
+IN_A_JOB = process(environ={"SLURM_JOB_ID": "7"})
+BY_STEPD = sent(9).model_copy(update={"sender_comm": "slurmstepd", "sender_uid": 0})
+BY_HER_STEPD = BY_STEPD.model_copy(update={"sender_uid": 1000})
+OVER, TIME, PREEMPTED, NODE, CANCELLED = map(
+    by_slurm, ("killed-for-memory", "time-limit", "preempted", "node-failed", "cancelled")
+)
+SLURM = {
+    "its memory": (death(signal=9, acts=(OVER, CANCELLED)), C.OOM_DAEMON, LIKELY),
+    "its memory, and by the trace": (
+        death(signal=9, acts=(OVER, CANCELLED), signals=(BY_STEPD,)), C.OOM_DAEMON, LIKELY,
+    ),
+    "its time": (death(signal=15, acts=(TIME,)), C.KILLED_BY_MANAGER, LIKELY),
+    "its time, and by the trace": (
+        death(signal=9, acts=(TIME,), signals=(BY_STEPD,)), C.KILLED_BY_MANAGER, LIKELY,
+    ),
+    "preemption": (death(signal=9, acts=(PREEMPTED,)), C.KILLED_BY_MANAGER, LIKELY),
+    "its node": (death(signal=9, acts=(NODE,)), C.KILLED_BY_MANAGER, LIKELY),
+    # rivals
+    "words that its user had it log": (
+        death(signal=9, acts=(OVER, TIME), signals=(sent(9),)), C.KILLED_BY_PROCESS, CERTAIN,
+    ),
+    "a program of that name": (
+        death(signal=9, acts=(TIME,), signals=(BY_HER_STEPD,)), C.KILLED_BY_PROCESS, CERTAIN,
+    ),
+    "Linux was faster": (death(signal=9, acts=(OVER,), log=(oom(),)), C.OOM_CGROUP, CERTAIN),
+    "it crashed meanwhile": (death(signal=11, acts=(OVER, TIME)), C.SEGFAULT, CERTAIN),
+    "cancelled": (death(signal=9, acts=(CANCELLED,)), C.KILLED, LIKELY),
+    "cancelled, and by the trace": (
+        death(signal=9, acts=(CANCELLED,), signals=(BY_STEPD,)), C.KILLED_BY_PROCESS, CERTAIN,
+    ),
+    "no word, but by the trace": (
+        death(signal=9, signals=(BY_STEPD,)), C.KILLED_BY_PROCESS, CERTAIN,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "cause", "confidence"), SLURM.values(), ids=SLURM)
+def test_what_slurm_says_of_its_step(case: Case, cause: C, confidence: Confidence) -> None:
+    verdict = diagnose(case).verdict
+    assert (verdict.cause, verdict.confidence) == (cause, confidence), verdict
+
+
+def test_a_cancelled_job_is_told_beside_the_end() -> None:
+    for signals in ((), (BY_STEPD,)):
+        verdict = diagnose(death(signal=9, acts=(CANCELLED,), signals=signals)).verdict
+        assert "its job" in verdict.summary
+        assert any(piece.text.startswith("Slurm: ") for piece in verdict.because)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_meant"),
+    [
+        (TIME, True), (by_slurm("time-limit", step="7.0"), False),
+        (by_slurm("time-limit", step="8.batch"), False),
+        (by_slurm("time-limit", at=at(-90)), True), (by_slurm("time-limit", at=at(-130)), False),
+        (by_slurm("time-limit", at=at(5)), False),
+    ],
+    ids=["its step", "another step", "another job", "KillWait", "too long ago", "later"],
+)  # fmt: skip
+def test_slurm_means_a_step_and_its_moment(said: ManagerAct, is_meant: bool) -> None:
+    case = death(signal=15).model_copy(update={"process": IN_A_JOB})
+    assert concerns(case, said) is is_meant
+
+
 def by_systemd(did: str, **fields: Any) -> ManagerAct:
     given = {
         "manager": "systemd",
