@@ -36,6 +36,7 @@ from kerneld.sources.connector import ConnectorSource
 from kerneld.sources.exits import ExitSource
 from kerneld.sources.journal import JournalSource
 from kerneld.sources.kmsg import KmsgSource
+from kerneld.sources.log_files import LogFilesSource
 from kerneld.sources.memory import MemorySource
 from kerneld.sources.places import PlacesSource
 from kerneld.sources.reader import ReaderSource
@@ -143,14 +144,14 @@ def _readers(settings: Config, memory: MemorySource, *, boot_id: str, since: dat
     reader = ReaderSource(boot_id=boot_id)
     places = PlacesSource(ask=reader.control)
     journal = JournalSource(read=reader.control, since=since)
-    logs = ServerLogSource(read=reader.control)
-    reader.on_library, reader.on_journal = places.parsed, journal.parsed
-    reader.on_log = logs.parsed
+    logs, files = ServerLogSource(read=reader.control), LogFilesSource(read=reader.control)
+    reader.on_library, reader.on_log = places.parsed, logs.parsed
+    reader.on_journal, reader.on_lines = journal.parsed, files.parsed
     if not settings.stacks.enabled:
-        return [reader, places, journal, logs]
+        return [reader, places, journal, files, logs]
     stacks = StacksSource(read=reader.control)
     reader.on_stack, memory.on_grown = stacks.parsed, stacks.grown
-    return [reader, places, journal, logs, stacks]
+    return [reader, places, journal, files, logs, stacks]
 
 
 def _look_back(owner: Owner, store: Store, paths: Paths, host: Host) -> None:

@@ -38,4 +38,4 @@ class Report(Record):
 
 def remedy_of(reason: str, own: str, *, is_root: bool) -> str:
     """To a user root is the way to all that is there; to root the source's own remedy."""
-    return own if is_root or reason == NO_JOURNAL else RUN_AS_ROOT
+    return own if is_root or reason.startswith(NO_JOURNAL) else RUN_AS_ROOT

@@ -11,14 +11,16 @@ from kerneld.doctor.folders import connection_files
 from kerneld.doctor.reader import iopub
 from kerneld.doctor.stacks import python_stacks
 from kerneld.doctor.trial import Trial, try_an_end
-from kerneld.errors import SourceUnavailable
+from kerneld.errors import SourceUnavailable, UnsafeFile
 from kerneld.model.vocabulary import Mode
 from kerneld.proc.cgroup import CgroupWatch, cgroup_dirs
+from kerneld.proc.files import open_system_log
 from kerneld.proc.process import boot_id, list_pids, read_process
 from kerneld.proc.threads import in_initial_pid_namespace
 from kerneld.proc.tracefs import SHARED, tracefs_root
 from kerneld.sources.journal import check_journal, find_journal
 from kerneld.sources.kmsg import KMSG, MAX_RECORD_BYTES, REASONS
+from kerneld.sources.log_files import REMEDY, wanted
 from kerneld.sources.signals import MOUNT
 from kerneld.sources.signals import REASONS as SIGNAL_REASONS
 
@@ -28,7 +30,8 @@ LOST_LOG = "An OOM kill is likely at most, and a crash has no place."
 LOST_OTHERS = "Who else held the memory stays unknown, but for Linux's own table in the log."
 MAX_USERS_TRIED = 64
 LOST_SENDER = "Who sent a SIGKILL stays unknown."
-LOST_JOURNAL = "A kill by a memory guard or by systemd looks like any signal."
+LOST_JOURNAL = "A kill by systemd looks like any signal, one by a memory guard is likely at most."
+LOST_LOG_FILES = "What Slurm or a memory guard says there of a kill is not told."
 LOST_STACK = "A crash has no native stack."
 LOST_COUNTERS = "Without the Linux log an OOM kill looks like any SIGKILL."
 
@@ -43,6 +46,7 @@ def examine_sources(mode: Mode, *, extra_folders: Iterable[str] = ()) -> list[Ch
         linux_log(),
         signal_trace(),
         journal(),
+        log_files(),
         memory_cgroup(),
         other_processes(),
         kernels_seen(mode),
@@ -143,6 +147,19 @@ def journal() -> Check:
     except SourceUnavailable as problem:
         return _lacking("journal", problem, LOST_JOURNAL)
     return Check(name="journal", works=True, says=file)
+
+
+def log_files() -> Check:
+    """Slurm's own, and syslog's where there is no journal; where none is, nothing is missed."""
+    name, files = "log files", wanted()
+    for path in files:
+        try:
+            os.close(open_system_log(path))
+        except (OSError, UnsafeFile) as problem:
+            return _lacking(name, SourceUnavailable(f"{path}: {problem}", REMEDY), LOST_LOG_FILES)
+    if not files:
+        return Check(name=name, works=None, says="none of Slurm's, and none that a journal lacks")
+    return Check(name=name, works=True, says=", ".join(files))
 
 
 def core_dumps() -> Check:

@@ -6,6 +6,7 @@ from kerneld.doctor.reader import LOST_CELLS
 from kerneld.doctor.sources import (
     LOST_JOURNAL,
     LOST_LOG,
+    LOST_LOG_FILES,
     LOST_OTHERS,
     LOST_PEAK,
     LOST_SENDER,
@@ -23,6 +24,7 @@ NAMES = {
     "linux-log": ("Linux log", LOST_LOG),
     "signal-trace": ("signal trace", LOST_SENDER),
     "journal": ("journal", LOST_JOURNAL),
+    "log-files": ("log files", LOST_LOG_FILES),
     "memory": ("memory", "There is no memory curve, and no limit that was near."),
     "census": ("other processes", LOST_OTHERS),
     "discovery": ("discovery", LOST_FILES),

@@ -7,7 +7,8 @@ from kerneld.model.vocabulary import Cause, Confidence
 class Evidence(Record):
     """One piece of evidence, quoted.
 
-    source: exit, linux-log, signal-trace, journal, faulthandler, iopub, cgroup, memory, file, server.
+    source: exit, linux-log, signal-trace, journal, log, faulthandler, iopub, cgroup, memory, file,
+    server.
     """
 
     source: str

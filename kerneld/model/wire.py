@@ -68,11 +68,16 @@ class LibraryOrder(Record):
     path: str = ""
 
 
+LogForm = Literal["journal", "syslog", "slurmd"]
+"""records of the journal, a JSON object each, or lines of syslog's or slurmd's own file"""
+
+
 class JournalOrder(Record):
-    """Parse the journal's records, a JSON object a line, behind the descriptor that comes along."""
+    """Parse whole lines of a log of this machine, behind the descriptor that comes along."""
 
     type: Literal["journal"] = "journal"
     number: int
+    form: LogForm = "journal"
 
 
 class LogOrder(Record):
@@ -178,6 +183,7 @@ class JournalParsed(Record):
 
     type: Literal["journal-parsed"] = "journal-parsed"
     number: int
+    form: LogForm = "journal"
     acts: tuple[ManagerAct, ...] = ()
     cursor: str | None = None
 

@@ -134,7 +134,7 @@ def act_quote(act: ManagerAct) -> Evidence:
     """nohang names its victim in a line of its own, which comes before."""
     named = act.pid is None or str(act.pid) in act.line
     whom = "" if named else f" (pid {act.pid})"
-    source = "server" if act.manager == "jupyter" else "journal"
+    source = "server" if act.manager == "jupyter" else "journal" if act.is_vouched else "log"
     return Evidence(source=source, at=act.at, text=f"{act.manager}: {act.line.strip()}{whom}")
 
 

@@ -95,7 +95,7 @@ class Managers:
             cursor = text_field(record.get("__CURSOR")) or cursor
             acts += self._told(record)
         # a batch ends where the journal fell silent: no further line calls the kill a rehearsal
-        acts += map(_act_of, self._guards.flush())
+        acts += map(act_of, self._guards.flush())
         return Taken(tuple(filter(None, acts)), cursor)
 
     def _told(self, record: Mapping[str, object]) -> list[ManagerAct | None]:
@@ -115,7 +115,7 @@ class Managers:
             return []
         at = Origin(time=from_us(us))
         said = Message(message.rstrip("\n"), None, at, Trust.TEXT, False, is_excerpt=True)
-        return list(map(_act_of, self._guards.feed(guard, said)))
+        return list(map(act_of, self._guards.feed(guard, said)))
 
 
 def _record_of(line: bytes) -> dict[str, object] | None:
@@ -181,7 +181,8 @@ def _microseconds(record: Mapping[str, object]) -> int | None:
     return None
 
 
-def _act_of(event: LogEvent) -> ManagerAct | None:
+def act_of(event: LogEvent, *, is_vouched: bool = True) -> ManagerAct | None:
+    """A memory guard's kill; None where it names nobody, or no time."""
     if event.time is None or (event.pid is None and event.cgroup is None):
         return None
     return ManagerAct(
@@ -192,5 +193,6 @@ def _act_of(event: LogEvent) -> ManagerAct | None:
         comm=event.comm,
         signal=event.signal,
         cgroup=event.cgroup,
+        is_vouched=is_vouched,
         line=event.line[:MOST_LINE],
     )

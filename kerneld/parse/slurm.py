@@ -37,8 +37,8 @@ def step_of_title(command_line: str) -> str | None:
     return found["step"] if found else None
 
 
-def parse_word(said: str, step: str, at: datetime) -> ManagerAct | None:
-    """What this step's daemon says that it does to its own step."""
+def parse_word(said: str, step: str | None, at: datetime) -> ManagerAct | None:
+    """What this step's daemon says that it does to its own step. None: it may be any step's."""
     said = said.removeprefix("error: ")
     over, ended = _OVER_MEMORY.fullmatch(said), _ENDED.fullmatch(said)
     if over is not None:
@@ -49,7 +49,7 @@ def parse_word(said: str, step: str, at: datetime) -> ManagerAct | None:
         named = ended["step"] or f"{ended['job']}.batch"
     else:
         return None
-    if named != step:
+    if step not in (named, None):
         return None
     line = shown(said)[:MOST_LINE]
-    return ManagerAct(at=at, manager=MANAGER, did=did, step=step, is_vouched=False, line=line)
+    return ManagerAct(at=at, manager=MANAGER, did=did, step=named, is_vouched=False, line=line)

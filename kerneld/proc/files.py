@@ -66,6 +66,27 @@ def open_mapped(path: str, *, inode: int, user_uid: int) -> int:
     return fd
 
 
+SYSLOGS = ("/var/log/syslog", "/var/log/messages", "/var/log/daemon.log")
+"""rsyslog's, as Debian and others set it up; where both of Debian's are, a line is in both"""
+
+
+def open_system_log(path: str) -> int:
+    """Open a log that the system writes, and no user. Raises UnsafeFile, FileNotFoundError."""
+    _check_path(path)
+    return _opened(path, check_system_log)
+
+
+def find_syslog(paths: tuple[str, ...] = SYSLOGS) -> str | None:
+    """The first of syslog's files that may be read."""
+    for path in paths:
+        try:
+            os.close(open_system_log(path))
+        except (OSError, UnsafeFile):
+            continue
+        return path
+    return None
+
+
 def open_folder(path: str) -> int:
     """A descriptor of a folder without links on its way. Raises UnsafeFile, FileNotFoundError."""
     _check_path(path)
@@ -179,6 +200,20 @@ def check_connection_file(status: os.stat_result, owner_uid: int) -> None:
         raise UnsafeFile("it has a second name (a hard link)")
     if status.st_size > MAX_FILE_BYTES:
         raise UnsafeFile(f"it has {status.st_size} bytes, a connection file has some hundred")
+
+
+def check_system_log(status: os.stat_result) -> None:
+    """Raises UnsafeFile for what a person could have written."""
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafeFile("it is no regular file")
+    by_group = status.st_mode & stat.S_IWGRP and not _is_systems(status.st_gid)
+    if status.st_mode & stat.S_IWOTH or by_group or not _is_systems(status.st_uid):
+        raise UnsafeFile("users may write it")
+
+
+def _is_systems(number: int) -> bool:
+    """Of no person: below SYS_UID_MAX, or in the range of systemd's services and of Debian's slurm."""
+    return number < 1000 or 61184 <= number < 65000
 
 
 def _check_readable(status: os.stat_result, user_uid: int, most_bytes: int | None) -> None:

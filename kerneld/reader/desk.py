@@ -147,8 +147,8 @@ class Desk:
             case LibraryOrder(handle=handle) as library if fds:
                 file = self._files.get(-1 if handle is None else handle)
                 self._outbox.put(read_library(library, fds[0], file.cells if file else None))
-            case JournalOrder(number=number) if fds:
-                self._outbox.put(self._journal.read(number, fds[0]))
+            case JournalOrder() as lines if fds:
+                self._outbox.put(self._journal.read(lines, fds[0]))
             case LogOrder() as asked if fds:
                 self._outbox.put(read_log(asked, fds[0]))
             case HistoryOrder() if fds:

@@ -1,9 +1,10 @@
 """Descriptors with logs (the journal, a server's own) into what managers say that they did."""
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
-from kerneld.model.wire import JournalParsed, LogOrder, LogParsed
+from kerneld.model.wire import JournalOrder, JournalParsed, LogOrder, LogParsed
+from kerneld.parse.log_files import Syslog, parse_slurmd
 from kerneld.parse.managers import Managers
 from kerneld.parse.server_log import Asked, parse_server_log
 
@@ -14,14 +15,23 @@ TAIL_BYTES = 64 * 1024
 
 
 class Journal:
-    """One journal; what a batch began, the next one may end."""
+    """The logs of one machine; what a batch of one began, its next one may end."""
 
     def __init__(self, boot_id: str) -> None:
-        self._managers = Managers(boot_id)
+        self._managers, self._syslog = Managers(boot_id), Syslog(_zone())
 
-    def read(self, number: int, fd: int) -> JournalParsed:
-        taken = self._managers.feed(os.pread(fd, MAX_BATCH_BYTES, 0))
-        return JournalParsed(number=number, acts=taken.acts, cursor=taken.cursor)
+    def read(self, order: JournalOrder, fd: int) -> JournalParsed:
+        data, latest = os.pread(fd, MAX_BATCH_BYTES, 0), datetime.now(UTC)
+        told = JournalParsed(number=order.number, form=order.form)
+        match order.form:
+            case "journal":
+                taken = self._managers.feed(data)
+                return told.model_copy(update={"acts": taken.acts, "cursor": taken.cursor})
+            case "syslog":
+                return told.model_copy(update={"acts": self._syslog.feed(data, latest=latest)})
+            case "slurmd":
+                acts = parse_slurmd(data, zone=_zone(), latest=latest)
+                return told.model_copy(update={"acts": acts})
 
 
 def read_log(order: LogOrder, fd: int) -> LogParsed:
@@ -31,8 +41,12 @@ def read_log(order: LogOrder, fd: int) -> LogParsed:
         data = os.pread(fd, TAIL_BYTES, start)
     except OSError:
         data = b""
+    asked = Asked(order.kernel_id, order.pid, order.since, order.answered)
+    acts = parse_server_log(data.decode("utf-8", "replace"), asked, zone=_zone())
+    return LogParsed(number=order.number, acts=acts[-MOST_ACTS:])
+
+
+def _zone() -> tzinfo:
     zone = datetime.now().astimezone().tzinfo
     assert zone is not None
-    asked = Asked(order.kernel_id, order.pid, order.since, order.answered)
-    acts = parse_server_log(data.decode("utf-8", "replace"), asked, zone=zone)
-    return LogParsed(number=order.number, acts=acts[-MOST_ACTS:])
+    return zone

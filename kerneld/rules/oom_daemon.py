@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterable
 
 from kerneld.model.case import Case
-from kerneld.model.evidence import act_upon, by_slurm, deadly_signal
+from kerneld.model.evidence import act_upon, by_slurm, deadly_signal, headroom, near_host_limit
 from kerneld.model.exits import exit_of
 from kerneld.model.intent import announced_shutdown
 from kerneld.model.oom import oom_line
@@ -35,8 +35,6 @@ def judge(case: Case) -> Verdict | None:
     if guard is None and (act is None or not _fits(case, act)):
         return None
     doubts = tuple(_doubts(case, act))
-    named = act is not None and (act.pid is not None or guard is not None)
-    sure = act is not None and act.is_vouched and named
     who = act.manager if act is not None else guard.sender_comm if guard is not None else None
     held = case.memory.last_bytes
     size = f", which held {gib(held)}" if held else ""
@@ -44,12 +42,25 @@ def judge(case: Case) -> Verdict | None:
     quotes += [sender_quote(sent)] if sent is not None and (guard or by_slurm(sent)) else []
     return Verdict(
         cause=Cause.OOM_DAEMON,
-        confidence=Confidence.CERTAIN if sure and not doubts else Confidence.LIKELY,
+        confidence=_confidence(case, act, guard, has_doubts=bool(doubts)),
         summary=story(case, f"memory ran short, and {who} killed {subject(case)}{size}"),
         because=(*quotes, exit_quote(case)),
         against=doubts,
         killer=killer_of(guard, how="signal-trace") if guard is not None else None,
     )
+
+
+def _confidence(
+    case: Case, act: ManagerAct | None, guard: SignalSent | None, *, has_doubts: bool
+) -> Confidence:
+    """Where anybody may have logged a guard's line, the host's memory must have been short, too."""
+    if act is None:
+        return Confidence.LIKELY
+    if not act.is_vouched:
+        believed = act.step is not None or guard is not None or near_host_limit(case)
+        return Confidence.LIKELY if believed else Confidence.POSSIBLE
+    named = act.pid is not None or guard is not None
+    return Confidence.CERTAIN if named and not has_doubts else Confidence.LIKELY
 
 
 def _is_guard(case: Case, sent: SignalSent) -> bool:
@@ -73,6 +84,9 @@ def _fits(case: Case, act: ManagerAct) -> bool:
 def _doubts(case: Case, act: ManagerAct | None) -> Iterable[Evidence]:
     if act is not None and act.comm is not None and act.comm[:15] != case.process.comm[:15]:
         yield Evidence(source="journal", text="the line has another name")
+    if act is not None and not act.is_vouched and act.step is None:
+        text = f"anybody may log such a line where no journal is kept; {headroom(case).text}"
+        yield Evidence(source="log", text=text)
     if exit_of(case).how is ExitHow.LOST:
         yield Evidence(source="exit", text="its exit status, which would fit a signal, is lost")
     elif exit_of(case).signal is None:

@@ -8,30 +8,27 @@ import os
 import select
 import shutil
 import signal
-import time
-from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from kerneld.errors import SourceUnavailable
 from kerneld.model.effects import Effect, ReadJournal
 from kerneld.model.facts import SourceLost, SourceState
-from kerneld.model.wire import JournalOrder, JournalParsed
+from kerneld.model.wire import JournalParsed
 from kerneld.parse.managers import FIELDS, MATCHES
 from kerneld.proc.capabilities import limit_children
+from kerneld.proc.files import find_syslog
+from kerneld.sources.batches import BATCH_BYTES, Batches
 from kerneld.sources.child import Bounds, spawn
 from kerneld.sources.source import Mailbox, Outlet
 
 PROGRAM, PLACES = "journalctl", "/usr/bin:/bin:/run/current-system/sw/bin"
 FOLDERS = ("/var/log/journal", "/run/log/journal")
-BATCH_BYTES = 16 * 1024
-"""what it tells must fit into one datagram of the reader"""
 MAX_LINE_BYTES = 512 * 1024
 """systemd-coredump writes at most 64 frames of 64 threads: 370 KiB with names of 60 letters"""
 NO_JOURNAL = "no systemd journal is kept here"
 CALM_MS = 20
 """a record that takes another one back comes behind it at once"""
-ANSWER_S = 5.0
 TICK_S = 4.0
 _BOUNDS = Bounds(file_bytes=0, files=4096)
 
@@ -46,7 +43,9 @@ def find_journal(folders: tuple[str, ...] = FOLDERS, *, machine_id: str = "/etc/
     files = [f"{folder}/{name}/system.journal" for folder in folders if name]
     found = next((file for file in files if os.path.exists(file)), None)
     if found is None:
-        raise SourceUnavailable(NO_JOURNAL)
+        syslog = find_syslog()
+        instead = f"; {syslog}, which anybody writes into, is read in its place" if syslog else ""
+        raise SourceUnavailable(f"{NO_JOURNAL}{instead}")
     return found
 
 
@@ -82,11 +81,10 @@ class JournalSource:
     name = "journal"
 
     def __init__(self, *, read: Callable[[ReadJournal], None] | None, since: datetime) -> None:
-        self._read, self._since = read, since
+        self._since = since
         self._mailbox = Mailbox(latest=1)
-        self._inbox: deque[JournalParsed] = deque(maxlen=16)
+        self._batches = Batches(read, self._mailbox) if read else None
         self._cursor: str | None = None
-        self._number = 0
 
     def control(self, effect: Effect) -> None:
         """No order concerns the journal."""
@@ -95,12 +93,13 @@ class JournalSource:
         self._mailbox.wake()
 
     def parsed(self, told: JournalParsed) -> None:
-        self._inbox.append(told)
-        self._mailbox.wake()
+        if self._batches is not None:
+            self._batches.parsed(told)
 
     def run(self, outlet: Outlet) -> None:
         """One life of one journalctl. Started again, it goes on behind what was parsed last."""
-        if self._read is None:
+        batches = self._batches
+        if batches is None:
             raise SourceUnavailable("its reader process is turned off", "[iopub] enabled = true")
         limit_children(())
         follower = Follower(check_journal(find_journal()), self._arguments())
@@ -108,14 +107,15 @@ class JournalSource:
             outlet.emit(SourceState(datetime.now(UTC), self.name, True))
             while not outlet.stopping.is_set():
                 outlet.tick()
-                self._wait(follower.fd, 1000 * TICK_S)
+                batches.wait(follower.fd, 1000 * TICK_S)
                 batch = follower.take()
                 if follower.lost:
                     reason = "a record of the journal is too long"
                     outlet.emit(SourceLost(datetime.now(UTC), self.name, follower.lost, reason))
                     follower.lost = 0
-                if batch:
-                    self._hand_over(batch, self._read, outlet)
+                told = batches.hand_over(batch, "journal", outlet) if batch else None
+                if told is not None:
+                    self._cursor = told.cursor or self._cursor
         finally:
             follower.end()
 
@@ -126,37 +126,6 @@ class JournalSource:
         since = f"--since=@{self._since.timestamp():.6f}"
         place = since if self._cursor is None else f"--after-cursor={self._cursor}"
         return [*fixed, place, *MATCHES]
-
-    def _wait(self, fd: int, timeout_ms: float) -> None:
-        poll = select.poll()
-        poll.register(self._mailbox.fd, select.POLLIN)
-        if fd >= 0:
-            poll.register(fd, select.POLLIN)
-        poll.poll(timeout_ms)
-        self._mailbox.drain()
-
-    def _hand_over(self, batch: bytes, read: Callable[[ReadJournal], None], outlet: Outlet) -> None:
-        """Until the reader has answered: one that was started again has not heard of the batch."""
-        self._number += 1
-        told = None
-        while told is None and not outlet.stopping.is_set():
-            read(ReadJournal(JournalOrder(number=self._number), _in_memory(batch)))
-            told = self._answer(outlet)
-        if told is not None:
-            self._cursor = told.cursor or self._cursor
-            for act in told.acts:
-                outlet.emit(act)
-
-    def _answer(self, outlet: Outlet) -> JournalParsed | None:
-        until_s = time.monotonic() + ANSWER_S
-        while not outlet.stopping.is_set() and (left_s := until_s - time.monotonic()) > 0:
-            outlet.tick()
-            while self._inbox:
-                told = self._inbox.popleft()
-                if told.number == self._number:
-                    return told
-            self._wait(-1, 1000 * left_s)
-        return None
 
 
 class Follower:
@@ -217,10 +186,3 @@ class Follower:
         except ProcessLookupError:
             pass
         os.waitpid(self._pid, 0)
-
-
-def _in_memory(batch: bytes) -> int:
-    """A file without a name, whose descriptor whoever takes it closes."""
-    fd = os.memfd_create("kerneld-journal", os.MFD_CLOEXEC)
-    os.write(fd, batch)
-    return fd

@@ -86,7 +86,7 @@ class ReaderSource:
     """Connection files, iopub, stacks and libraries, through a process without rights.
 
     on_stack: gets what a stack tells, in this source's thread: samples do not pass the queue.
-    on_library, on_journal, on_log: what a library or its package's papers, a log tell, likewise.
+    on_library, on_journal, on_lines, on_log: what a library or its papers, a log tell, likewise.
     """
 
     name = "iopub"
@@ -102,6 +102,7 @@ class ReaderSource:
         self.on_stack: Callable[[StackParsed], None] = lambda _: None
         self.on_library: Callable[[LibraryParsed], None] = lambda _: None
         self.on_journal: Callable[[JournalParsed], None] = lambda _: None
+        self.on_lines: Callable[[JournalParsed], None] = lambda _: None
         self.on_log: Callable[[LogParsed], None] = lambda _: None
 
     @property
@@ -250,8 +251,10 @@ class ReaderSource:
                 self.on_stack(said)
             case LibraryParsed():
                 self.on_library(said)
-            case JournalParsed():
+            case JournalParsed(form="journal"):
                 self.on_journal(said)
+            case JournalParsed():
+                self.on_lines(said)
             case LogParsed():
                 self.on_log(said)
             case _ if said.handle in self._files:

@@ -9,7 +9,7 @@ from given import ANA
 from guards import marked, start_earlyoom, start_nohang
 from machine import Machine, wait_for
 from notebook import Notebook
-from slurm import job_of, preempt, start_slurm
+from slurm import LOG, job_of, preempt, start_slurm
 from test_service import settled_end_of, watched
 
 from kerneld.model.incident import Incident
@@ -87,7 +87,7 @@ def _is_preempted(machine: Machine, notebook: Notebook) -> None:
 
 
 def _waits_for_its_limit(machine: Machine, notebook: Notebook) -> None:
-    wait_for(partial(_is_dead, machine, notebook), 120, "a job's time is up")
+    wait_for(partial(is_dead, machine, notebook), 120, "a job's time is up")
 
 
 Play = Callable[[Machine, Notebook], None]
@@ -112,7 +112,7 @@ def play(machine: Machine, plays: dict[str, Play] = PLAYS) -> dict[str, Incident
     """The settled end of each. All their kernels are there from the start, and see the others die."""
     machine.path("/etc/kerneld/config.toml").write_text(SETTINGS)
     machine.start()
-    start_slurm(machine)
+    start_slurm(machine, f"SlurmdLogFile={LOG}")
     with ExitStack() as at_end:
         with ThreadPoolExecutor(len(plays)) as pool:
             made = [
@@ -125,7 +125,7 @@ def play(machine: Machine, plays: dict[str, Play] = PLAYS) -> dict[str, Incident
             watched(machine, notebook)
         for end, notebook in zip(plays.values(), notebooks, strict=True):
             end(machine, notebook)
-            wait_for(partial(_is_dead, machine, notebook), 15, f"the end of {notebook.pid}")
+            wait_for(partial(is_dead, machine, notebook), 15, f"the end of {notebook.pid}")
         ends = [settled_end_of(machine, notebook) for notebook in notebooks]
     return dict(zip(plays, ends, strict=True))
 
@@ -135,7 +135,7 @@ def journal_is_read(machine: Machine) -> bool:
     return there and any(source.name == "journal" and source.up for source in machine.sources())
 
 
-def _is_dead(machine: Machine, notebook: Notebook) -> bool:
+def is_dead(machine: Machine, notebook: Notebook) -> bool:
     """A zombie, where its manager lives, which reaps nothing unasked."""
     try:
         return b") Z " in machine.path(f"/proc/{notebook.pid}/stat").read_bytes()

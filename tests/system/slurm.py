@@ -7,6 +7,7 @@ from pathlib import Path
 from guards import WHERE
 from machine import Machine, wait_for
 
+LOG = "/var/log/slurm/slurmd.log"
 NODE_MIB = 8000
 _FILES = (
     "usr/sbin/slurm*", "usr/bin/s*", "usr/lib/*/slurm-wlm", "usr/lib/*/libhwloc.so*",
@@ -29,8 +30,7 @@ SlurmdSpoolDir=/run/slurmd
 MailProg=/bin/true
 SlurmctldPidFile=/run/slurmctld.pid
 SlurmdPidFile=/run/slurmd.pid
-SlurmdSyslogDebug=info
-{log}
+{settings}
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SwitchType=switch/none
@@ -52,16 +52,14 @@ PartitionName=high Nodes=ALL PriorityTier=10
 """
 
 
-def start_slurm(machine: Machine, *, log: str = "") -> None:
-    """log: slurmd's own file; without one it tells the journal."""
+def start_slurm(machine: Machine, *settings: str) -> None:
+    """settings: further lines of slurm.conf, such as where slurmd logs; by itself it does nowhere."""
     _install(machine)
     host = machine.run("hostname", "-s").strip()
-    told = f"SlurmdLogFile={log}" if log else ""
-    for folder in ("/etc/slurm", "/run/slurm", "/run/slurmd"):
+    for folder in ("/etc/slurm", "/run/slurm", "/run/slurmd", "/var/log/slurm"):
         machine.path(folder).mkdir(exist_ok=True)
-    machine.path("/etc/slurm/slurm.conf").write_text(
-        _SETTINGS.format(host=host, log=told, memory=NODE_MIB)
-    )
+    written = _SETTINGS.format(host=host, settings="\n".join(settings), memory=NODE_MIB)
+    machine.path("/etc/slurm/slurm.conf").write_text(written)
     machine.path("/etc/slurm/plugstack.conf").write_text("")
     for unit in ("slurmctld", "slurmd"):
         folder = machine.path(f"/etc/systemd/system/{unit}.service.d")

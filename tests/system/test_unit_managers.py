@@ -66,6 +66,7 @@ def test_slurm_kills_a_job_that_outgrows_its_memory(ends: dict[str, Incident]) -
     """It names the step, not the process, and its own user can have it log such a line: no proof."""
     end = ends["slurm-memory"]
     assert (end.cause, end.confidence) == (Cause.OOM_DAEMON, Confidence.LIKELY), end
+    assert [piece.source for piece in end.because] == ["log", "exit"]
     assert "exceeded memory limit" in end.because[0].text
 
 

@@ -99,7 +99,7 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
 
 def test_a_batch_is_handed_over_again_until_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that was started again has not heard of it."""
-    monkeypatch.setattr(journal, "ANSWER_S", 0.1)
+    monkeypatch.setattr("kerneld.sources.batches.ANSWER_S", 0.1)
     monkeypatch.setattr(journal, "find_journal", lambda: "")
     monkeypatch.setattr(journal, "check_journal", lambda _: "/bin/sh")
     monkeypatch.setattr(JournalSource, "_arguments", lambda _: ["sh", "-c", "echo a line; sleep 600"])

@@ -13,6 +13,7 @@ from cases import (
     oom,
     process,
     removed,
+    room,
     sent,
     server,
     server_end,
@@ -56,6 +57,20 @@ GUARDS = {
     "its cgroup": (death(signal=9, acts=(of_cgroup(),)), C.OOM_DAEMON, LIKELY),
     "its cgroup, and by the trace": (
         death(signal=9, acts=(of_cgroup(),), signals=(BY_OOMD,)), C.OOM_DAEMON, CERTAIN,
+    ),
+    "named in a file that anybody logs into": (
+        death(signal=9, acts=(act(is_vouched=False),)), C.KILLED, LIKELY,
+    ),
+    "named there, and memory was short": (
+        death(signal=9, acts=(act(is_vouched=False),), memory=room(available_gib=0.5)),
+        C.OOM_DAEMON, LIKELY,
+    ),
+    "named there, and by the trace": (
+        death(signal=9, acts=(act(is_vouched=False),), signals=(BY_GUARD,)), C.OOM_DAEMON, LIKELY,
+    ),
+    "named there, but a person did": (
+        death(signal=9, acts=(act(is_vouched=False),), signals=(sent(9),)),
+        C.KILLED_BY_PROCESS, CERTAIN,
     ),
     "it caught SIGTERM": (death(code=143, acts=(act(signal=15),)), C.OOM_DAEMON, LIKELY),
     "status lost": (death(acts=(act(),)), C.OOM_DAEMON, LIKELY),
