@@ -78,7 +78,7 @@ def open_system_log(path: str) -> int:
 
 def find_syslog(paths: tuple[str, ...] = SYSLOGS) -> str | None:
     """The first of syslog's files that may be read."""
-    for path in paths:
+    for path in filter(os.path.lexists, paths):
         try:
             os.close(open_system_log(path))
         except (OSError, UnsafeFile):

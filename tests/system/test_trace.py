@@ -44,7 +44,8 @@ def test_every_source_speaks_in_its_sandbox(traced: Machine) -> None:
 
     wait_for(lambda: {s.name for s in traced.sources()} >= SOURCES, 30, "word of all ten sources")
     down = {source.name: source.reason for source in traced.sources() if not source.up}
-    assert down == {"journal": "no systemd journal is kept here"}
+    assert list(down) == ["journal"]
+    assert down["journal"].startswith("no systemd journal is kept here")
 
 
 def test_who_killed_a_kernel_is_told_by_the_signal_trace(traced: Machine) -> None:
