@@ -53,13 +53,18 @@ def _lacks_systemd() -> str | None:
 
 def _lacks_guards() -> str | None:
     path = f"{os.environ['PATH']}:/usr/sbin"
-    guards = ("earlyoom", "nohang", "slurmd")
-    missing = [name for name in guards if shutil.which(name, path=path) is None]
+    slurm = "slurmd slurmctld slurm-client slurm-wlm-basic-plugins libhwloc15"
+    packages = {"earlyoom": "earlyoom", "nohang": "nohang", "slurmd": slurm}
+    missing = [name for name in packages if shutil.which(name, path=path) is None]
     if not missing:
         return None
-    # installed, they would be started, and guard this machine; slurmd is nothing without slurmctld
-    unpack = f"`apt-get download {' '.join(missing)}`, `dpkg -x` each into a folder"
-    return f"no {' and no '.join(missing)}: {unpack}, and put its usr/bin and usr/sbin on PATH"
+    # installed, they would be started, and guard this machine
+    unpack = f"`apt-get download {' '.join(packages[name] for name in missing)}`"
+    links = ", link its *-wlm to names without that" if "slurmd" in missing else ""
+    return (
+        f"no {' and no '.join(missing)}: {unpack}, `dpkg -x` each into a folder{links}, and put its "
+        "usr/bin and usr/sbin on PATH"
+    )
 
 
 def _lacks_coredump() -> str | None:

@@ -130,6 +130,10 @@ SLURM = {
     "its time, and by the trace": (
         death(signal=9, acts=(TIME,), signals=(BY_STEPD,)), C.KILLED_BY_MANAGER, LIKELY,
     ),
+    "its time, by a daemon that was gone at once": (
+        death(signal=9, acts=(TIME,), signals=(BY_STEPD.model_copy(update={"sender_uid": None}),)),
+        C.KILLED_BY_MANAGER, LIKELY,
+    ),
     "preemption": (death(signal=9, acts=(PREEMPTED,)), C.KILLED_BY_MANAGER, LIKELY),
     "its node": (death(signal=9, acts=(NODE,)), C.KILLED_BY_MANAGER, LIKELY),
     # rivals
