@@ -56,8 +56,16 @@ class KernelClient:
         """
         if count == 0 or self._client.transport != "tcp":
             return
+        looks = 0
+
+        def have_subscribed() -> bool:
+            """What is connected shakes hands yet: three looks more, which a crowded machine delays."""
+            nonlocal looks
+            looks = looks + 1 if connections_to(self._client.iopub_port) >= count else 0
+            return looks > 3
+
         try:
-            wait_for(lambda: connections_to(self._client.iopub_port) >= count, 15, "iopub listeners")
+            wait_for(have_subscribed, 15, "iopub listeners")
         except RigError as late:
             print(f"{self.connection_file.name}: {late}", file=sys.stderr)
 
