@@ -79,7 +79,7 @@ def _enter(pid: int, proc_root: str) -> tuple[int, Root]:
     except PermissionError:
         raise UnsafeFile("it lies in another mount namespace, which may not be entered") from None
     except OSError:
-        raise UnsafeFile("it lies in another mount namespace, and the process is gone") from None
+        raise UnsafeFile("the process is gone, and with it whose root its path belongs to") from None
     try:
         _Mounts(pid, proc_root).check(folder)
         status = os.fstat(folder)

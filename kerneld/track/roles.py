@@ -80,9 +80,16 @@ class ConnectionFile:
     def ancestors_of(self, seen: ProcessSeen) -> list[Life]:
         return [life for life in self.lives.values() if life.pid in seen.parents]
 
-    def role_of(self, life: Life) -> Role:
-        """What a process is as long as it was not seen listening."""
-        seen, above = life.seen, self.ancestors_of(life.seen)
+    def role_of(self, life: Life, files: Iterable["ConnectionFile"]) -> Role:
+        """What a process is as long as it was not seen listening.
+
+        A fork that is gone before its root is known has a file of its own, that of its parent's path.
+        """
+        seen = life.seen
+        above = [
+            *self.ancestors_of(seen),
+            *(namesakes_above(life, files) if seen.connection_file else ()),
+        ]
         if seen.orphaned_fork or any(one.confirmed or one.role is Role.WORKER for one in above):
             return Role.WORKER
         if any(one.seen.argv_digest == seen.argv_digest for one in above):
@@ -96,6 +103,11 @@ class ConnectionFile:
 
 
 def wrappers_of(life: Life, files: Iterable[ConnectionFile]) -> list[Life]:
+    """Of a kernel; who was seen listening is none, whatever is below it."""
+    return [one for one in namesakes_above(life, files) if not one.confirmed]
+
+
+def namesakes_above(life: Life, files: Iterable[ConnectionFile]) -> list[Life]:
     """Its ancestors that name the same path; by sudo or runuser they are another user's."""
     path, parents = life.seen.connection_file, life.seen.parents
     lives = (one for file in files for one in file.lives.values())

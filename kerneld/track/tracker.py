@@ -146,12 +146,13 @@ class Tracker:
 
     def _judge_role(self, life: Life, file: ConnectionFile, moves: Moves) -> None:
         """A new kernel's session begins anew; its ancestors that name its file are its wrappers."""
-        life.role = Role.KERNEL if life.confirmed else file.role_of(life)
-        if life.role is Role.KERNEL and is_wrapper(life, self._files.values()):
+        files = self._files.values()
+        life.role = Role.KERNEL if life.confirmed else file.role_of(life, files)
+        if life.role is Role.KERNEL and not life.confirmed and is_wrapper(life, files):
             life.role = Role.WRAPPER
         if life.role is not Role.KERNEL:
             return
-        for above in wrappers_of(life, self._files.values()):
+        for above in wrappers_of(life, files):
             above.role = Role.WRAPPER
             moves.effects.append(ForgetMemory(above.key))
             moves.gone.append(above.key)

@@ -124,6 +124,37 @@ def test_workers_are_no_kernels(fork: ProcessSeen, why: str) -> None:
     assert dead_pids(tracker, 20) == [20]
 
 
+@pytest.mark.parametrize(
+    ("argv", "listens"),
+    [(1, False), (1, True), (7, True)],
+    ids=["forked-by-one-that-starts", "forked-by-a-kernel", "executed-by-a-kernel"],
+)
+def test_a_child_whose_root_is_not_known_any_more_takes_no_kernels_place(
+    argv: int, listens: bool
+) -> None:
+    """Gone before its mount namespace was read, it has a file of its own: a fork of a starting kernel
+    that lived 50 ms was told as a startup failure, and its parent's death was told no more."""
+    tracker = Tracker("b")
+    kernel = seen(20)
+    feed(tracker, kernel, ConnectionRead(NOW, 1, CONNECTION))
+    if listens:
+        feed(tracker, PortsHeard(NOW, kernel.process.key))
+    lost = seen(
+        30, parents=(20, 10, 1), argv=argv, handle=2, file_elsewhere=True, file_problem="it is gone"
+    )
+    feed(tracker, lost)
+    assert dead_pids(tracker, 30, 20) == [20]
+
+
+def test_a_kernel_that_listens_is_never_a_wrapper() -> None:
+    """Whatever is learned first: a child with a file of its own, or that its parent listens."""
+    tracker = Tracker("b")
+    kernel, below = seen(20, argv=1), seen(30, parents=(20, 10, 1), argv=7, handle=2)
+    feed(tracker, kernel, ConnectionRead(NOW, 1, CONNECTION), below)
+    feed(tracker, PortsHeard(NOW, kernel.process.key))
+    assert dead_pids(tracker, 20) == [20]
+
+
 def test_below_a_wrappers_subshell_there_is_a_kernel() -> None:
     """`sh -c "(python -m ipykernel_launcher -f FILE); …"`: the subshell is a fork of the wrapper."""
     tracker = Tracker("b")
