@@ -149,7 +149,7 @@ def _time_axis(picture: Picture, span_s: float, columns: int, gutter: int, view:
 
 
 def sparkline(samples: Samples, width: int) -> str:
-    """The samples as one row of blocks, from 0 to their largest."""
-    values = [held for _, held in samples][-width:]
+    """The samples as one row of blocks over their time, from 0 to their largest."""
+    values = _levels(samples, width, None) if samples else []
     top = max(values, default=0)
     return "".join(_BLOCKS[max(1, round(value / top * 8))] for value in values) if top else ""

@@ -2,6 +2,7 @@
 
 import logging
 import select
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -56,6 +57,7 @@ class MemorySource:
         self._mailbox = Mailbox()
         self._tracks: dict[ProcessKey, Track] = {}
         self._living: list[Track] = []
+        self._turns: deque[Track] = deque()
         self._cgroups: dict[tuple[int, str], CgroupHistory] = {}
         self._shm = ShmHistories(proc_root)
         self._host = HostHistory(proc_root)
@@ -72,9 +74,10 @@ class MemorySource:
         track = self._tracks.get(key)
         if track is None or track.marked == busy:
             return
-        track.marked, track.is_due = busy, True
+        track.marked = busy
         if busy:
             track.slow_due_s = min(track.slow_due_s, boot_seconds() + SLOW_BUSY_S)
+        self._turns.append(track)
         self.wake()
 
     # ------------------------------------------------------------------ the sampler's thread
@@ -132,10 +135,8 @@ class MemorySource:
 
     def _look_at_turns(self, now_s: float) -> None:
         """A cell's own growth ends where the next one's begins."""
-        for track in self._living:
-            if track.is_due:
-                track.is_due = False
-                self._look(track, now_s)
+        while self._turns:
+            self._look(self._turns.popleft(), now_s)
 
     def _look(self, track: Track, now_s: float) -> bool:
         """False when the process has ended. Growth is told with the room that is left on the host."""
@@ -282,6 +283,11 @@ class MemorySource:
         if before is None:
             before = track.cgroup.before(min(track.last_s, boot_clock(died_at)))
         return CgroupDelta(before=before, after=track.cgroup.read_after(died_at))
+
+    def mapped_pages(self, key: ProcessKey) -> int | None:
+        """The address space of a process by the last look; None where it is not sampled."""
+        track = self._tracks.get(key)
+        return track.mapped_pages if track else None
 
     def rss_bytes(self, key: ProcessKey) -> int | None:
         """What a process holds by the last look; None where it is not sampled."""

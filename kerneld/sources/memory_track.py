@@ -22,7 +22,8 @@ TOLD_BYTES = 16 << 20
 SLOW_REST_S, SLOW_BUSY_S = 30.0, 1.0
 STATUS_REST_S = 120.0
 """with cold caches a status costs 55 µs, a look for children 7, a sample 3: so they are rare at rest"""
-THREADS_S = 5.0
+THREADS_S = 10.0
+"""of several threads each is opened: 0.2 ms where an ipykernel has 13"""
 GROWTH_OVER_S = 10.0
 LIVING_SAMPLES, LIVING_S = 60, 300.0
 LOOKED_WITHIN_S = 1.5
@@ -51,10 +52,8 @@ class Track:
         "cgroup_before",
         "grown_since",
         "hwm_bytes",
-        "is_due",
         "key",
         "last_bytes",
-        "last_s",
         "marked",
         "memory",
         "ring",
@@ -88,9 +87,7 @@ class Track:
         self.ring = Ring(now_s)
         self.tree_ring: Ring | None = None
         self.shm: ShmHistory | None = None
-        self.marked = self.is_due = False
-        """is_due: a request begins or ends just now, and the process is looked at for that"""
-        self.last_s = now_s
+        self.marked = False
         self.last_bytes = self.tree_bytes = self.tree_peak_bytes = self.status_bytes = 0
         self.told_s, self.told_bytes = now_s, 0
         self.grown_since: tuple[float, int] | None = None
@@ -117,9 +114,9 @@ class Track:
                 self._end()
                 return False
             self._raw, self.last_bytes = raw, pages * PAGE_BYTES
+            self.ring.append(now_s, self.last_bytes)
             self._note_growth(now_s)
-        self.last_s = now_s
-        self.ring.append(now_s, self.last_bytes)
+        self.ring.seen_s = now_s
         tree = self.last_bytes
         if self._has_descendants:
             tree += memory.descendants_bytes()
@@ -131,6 +128,11 @@ class Track:
         if now_s >= self.slow_due_s:
             self._look_slowly(memory, now_s)
         return True
+
+    @property
+    def last_s(self) -> float:
+        """When it was last seen alive."""
+        return self.ring.seen_s
 
     def _note_growth(self, now_s: float) -> None:
         grown = self.last_bytes - self.told_bytes
@@ -174,6 +176,11 @@ class Track:
             if status.hwm_bytes is not None:
                 self.hwm_bytes, self.swap_bytes = status.hwm_bytes, status.swap_bytes
 
+    @property
+    def mapped_pages(self) -> int | None:
+        pages = parse_statm_vm(self._raw)
+        return pages[0] if pages else None
+
     def vm(self) -> tuple[int | None, int | None]:
         """Address space and data when it was last seen alive."""
         pages = parse_statm_vm(self._raw)
@@ -185,8 +192,7 @@ class Track:
         after = self.ring.first_at(until_s, within_s=LOOKED_WITHIN_S)
         if before is None or after is None:
             return None
-        _, values = self.ring.window(since_s, until_s)
-        return Held(before, max(before, after, *values), after)
+        return Held(before, max(before, after, self.ring.most(since_s, until_s)), after)
 
     def living(self, now_s: float) -> LivingMemory:
         return LivingMemory(

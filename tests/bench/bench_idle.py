@@ -18,6 +18,7 @@ from bench_latency import started
 from fakes import BenchDaemon, FakeKernels, a_daemon, busy_s, end_well, pss_bytes, rss_bytes
 from rig import children, wait_for
 
+from kerneld.sources.ring import CAPACITY
 from kerneld.store import Store
 
 KERNELS = 10
@@ -29,7 +30,8 @@ EXECS_PER_S = 2000
 SPAWNERS = 2
 MEMORY_KERNELS = 200
 LIVES_A_ROUND = 250
-RING_BYTES = 12 * 1024
+RING_BYTES = CAPACITY * 8
+"""of a fake kernel, which stands still, the ring holds two places"""
 SPAWNER = """
 import os, sys, time
 program, per_s, seconds = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
@@ -124,8 +126,7 @@ def memory(daemon: BenchDaemon, wanted: argparse.Namespace) -> None:
             mib(daemon.pid),
             "40 MiB + 24 KiB each",
         )
-        sampled = int(YOUNG_S) * 12
-        each = f"{(grown + RING_BYTES - sampled) / 1024:.1f} KiB"
+        each = f"{(grown + RING_BYTES) / 1024:.1f} KiB"
         told("  each, its ring filled to the end", each, "24 KiB")
         fakes.kill()
         fakes.reap()

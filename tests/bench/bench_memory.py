@@ -46,7 +46,8 @@ class BareLoop:
 
 
 def sampled(source: MemorySource, keys: list[ProcessKey]) -> int:
-    return sum(len(source._tracks[key].ring) for key in keys)
+    """At 1 Hz a sample was taken for each second until which a process was seen."""
+    return round(sum(source._tracks[key].last_s for key in keys))
 
 
 def window(

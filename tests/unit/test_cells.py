@@ -13,7 +13,7 @@ from kerneld.model.session import EXECUTE, KEPT_RUNNING, Session
 from kerneld.model.vocabulary import Shortage
 from kerneld.parse.shortage import class_name, shortage_of
 from kerneld.sources.memory_track import Track
-from kerneld.sources.ring import Ring
+from kerneld.sources.ring import UNIT_BYTES, Ring
 
 AT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 KEY = ProcessKey(boot_id="b", pid=1, start_ticks=1)
@@ -122,8 +122,8 @@ class Samples:
 
     def __init__(self, *samples: tuple[float, int]) -> None:
         self._track = Track(KEY, None, None, 0.0)
-        for second, size_bytes in samples:
-            self._track.ring.append(second, size_bytes)
+        for second, pages in samples:
+            self._track.ring.append(second, pages * UNIT_BYTES)
 
     def held(self, key: ProcessKey, since: datetime, until: datetime) -> Held | None:
         return self._track.held((since - AT).total_seconds(), (until - AT).total_seconds())
@@ -136,8 +136,10 @@ def cell(second: float, duration_s: float) -> FinishedCell:
 
 
 def did(memory: Samples, *cells: FinishedCell) -> list[tuple[int | None, ...]]:
+    """In pages, as the samples."""
     told = measured(memory, KEY, cells)  # type: ignore[arg-type]
-    return [(one.before_bytes, one.change_bytes, one.peak_bytes) for one in told]
+    every = [(one.before_bytes, one.change_bytes, one.peak_bytes) for one in told]
+    return [tuple(None if x is None else x // UNIT_BYTES for x in one) for one in every]
 
 
 def test_a_cells_memory_is_from_before_its_first_to_its_end() -> None:
@@ -152,7 +154,13 @@ def test_where_cells_follow_at_once_nothing_is_counted_twice_or_lost() -> None:
 
 
 def test_what_was_measured_stays() -> None:
-    once = cell(1, 1).model_copy(update={"before_bytes": 1, "change_bytes": 2, "peak_bytes": 3})
+    once = cell(1, 1).model_copy(
+        update={
+            "before_bytes": UNIT_BYTES,
+            "change_bytes": 2 * UNIT_BYTES,
+            "peak_bytes": 3 * UNIT_BYTES,
+        }
+    )
     assert did(Samples((0, 9)), once) == [(1, 2, 3)]
 
 
@@ -163,7 +171,7 @@ def test_before_the_first_sample_nothing_is_known() -> None:
 def test_a_moment_has_the_value_that_was_seen_then() -> None:
     """Each tick of a real ring, against the list that it was made of."""
     dice = random.Random(7)
-    ring, values = Ring(0.0), [dice.randrange(1 << 40) for _ in range(300)]
+    ring, values = Ring(0.0), [dice.randrange(1 << 30) * UNIT_BYTES for _ in range(300)]
     for index, value in enumerate(values):
         ring.append(index * 0.05, value)
     for index in range(1, 299):

@@ -22,7 +22,7 @@ from kerneld.proc.memory import ProcessMemory
 from kerneld.proc.process import boot_id, boot_seconds, read_process
 from kerneld.sources.cgroup_history import CgroupHistory, Slot
 from kerneld.sources.memory import ACCOUNT_SAMPLES, MemorySource
-from kerneld.sources.ring import CAPACITY, Ring
+from kerneld.sources.ring import CAPACITY, UNIT_BYTES, Ring
 from kerneld.sources.source import Outlet
 
 MIB = 1 << 20
@@ -31,32 +31,69 @@ V1 = Path("/sys/fs/cgroup/memory")
 # ---------------------------------------------------------------- rings
 
 
-@given(st.lists(st.integers(0, 1 << 45), min_size=1, max_size=5000), st.floats(0.05, 3.0))
+@given(st.lists(st.integers(0, 1 << 32), min_size=1, max_size=5000), st.floats(0.05, 3.0))
 def test_a_ring_keeps_its_bounds_its_order_its_maximum_and_its_end(
     values: list[int], pace_s: float
 ) -> None:
+    values = [min(value, (1 << 32) - 1) for value in values]
     ring = Ring(100.0)
     for index, value in enumerate(values):
-        ring.append(100.0 + index * pace_s, value)
+        ring.append(100.0 + index * pace_s, value * UNIT_BYTES)
     times, kept = ring.window()
-    assert len(times) == len(kept) == len(ring) <= CAPACITY
+    assert len(ring) <= CAPACITY
     assert list(times) == sorted(times)
     assert max(kept) == max(values)
-    assert list(kept)[-CAPACITY // 2 :] == values[-CAPACITY // 2 :][-len(kept) :]
+    assert kept[-1] == values[-1]
+    assert times[-1] == pytest.approx((len(values) - 1) * pace_s * 100, abs=1.01)
     for time_ticks, value in zip(times, kept, strict=True):
         index = round(time_ticks / 100 / pace_s)
         assert value in values[max(0, index - 1) : index + 2]
 
 
-@given(st.lists(st.integers(0, 1 << 45), min_size=1, max_size=1500), st.integers(2, 300))
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=300), st.data())
+def test_a_plateau_is_what_all_its_samples_were(values: list[int], data: st.DataObject) -> None:
+    """At every moment, in every window and for growth, against the list of all samples."""
+    ring = Ring(0.0)
+    for second, value in enumerate(values):
+        ring.append(float(second), value * UNIT_BYTES)
+    last = len(values) - 1
+    since = data.draw(st.integers(0, last), "since")
+    until = data.draw(st.integers(since, last), "until")
+    assert ring.last_at(since + 0.4) == values[since] * UNIT_BYTES
+    assert ring.first_at(since, within_s=0.5) == values[since] * UNIT_BYTES
+    assert ring.most(since, until) == max(values[since : until + 1]) * UNIT_BYTES
+    pairs = ring.pairs(until, at_most=1000, since_s=since)
+    assert pairs[0] == (until - since, values[since] * UNIT_BYTES)
+    assert pairs[-1] == (0.0, values[until] * UNIT_BYTES)
+    if since < until:
+        growth = (values[until] - values[since]) * UNIT_BYTES / (until - since)
+        assert ring.growth_bytes_per_s(until, over_s=until - since) == pytest.approx(growth)
+
+
+def test_a_process_that_stands_still_takes_two_places() -> None:
+    ring = Ring(0.0)
+    for second in range(100_000):
+        ring.append(float(second), 7 * UNIT_BYTES)
+    assert len(ring) == 1
+    ring.append(100_000.0, 8 * UNIT_BYTES)
+    assert ring.pairs(100_000.0, at_most=9) == (
+        (100_000.0, 7 * UNIT_BYTES),
+        (1.0, 7 * UNIT_BYTES),
+        (0.0, 8 * UNIT_BYTES),
+    )
+
+
+@given(
+    st.lists(st.integers(0, (1 << 32) - 1), min_size=1, max_size=1500, unique=True), st.integers(2, 300)
+)
 def test_thinned_pairs_keep_the_peak_and_the_last_sample(values: list[int], at_most: int) -> None:
     ring = Ring(0.0)
     for second, value in enumerate(values):
-        ring.append(float(second), value)
+        ring.append(float(second), value * UNIT_BYTES)
     pairs = ring.pairs(len(values) + 4.0, at_most=at_most)
     assert len(pairs) <= at_most
-    assert pairs[-1] == (5.0, values[-1])
-    assert max(size for _, size in pairs) == max(values)
+    assert pairs[-1] == (5.0, values[-1] * UNIT_BYTES)
+    assert max(size for _, size in pairs) == max(values) * UNIT_BYTES
     ages = [age for age, _ in pairs]
     assert ages == sorted(ages, reverse=True)
     assert len(set(ages)) == len(ages)
@@ -65,37 +102,44 @@ def test_thinned_pairs_keep_the_peak_and_the_last_sample(values: list[int], at_m
 def test_samples_after_the_death_are_none_of_it() -> None:
     ring = Ring(0.0)
     for second in range(10):
-        ring.append(float(second), second)
-    assert ring.pairs(4.5, at_most=100)[-1] == (0.5, 4)
+        ring.append(float(second), second * UNIT_BYTES)
+    assert ring.pairs(4.5, at_most=100)[-1] == (0.5, 4 * UNIT_BYTES)
     assert ring.pairs(-1.0, at_most=100) == ()
-    assert ring.pairs(9.0, at_most=100, since_s=8.0) == ((1.0, 8), (0.0, 9))
+    last_two = ring.pairs(9.0, at_most=100, since_s=8.0)
+    assert last_two == ((1.0, 8 * UNIT_BYTES), (0.0, 9 * UNIT_BYTES))
 
 
 def test_growth_is_over_the_last_seconds_alone() -> None:
     ring = Ring(0.0)
     assert ring.growth_bytes_per_s(10.0, over_s=10.0) is None
     for second in range(101):
-        ring.append(float(second), 1000 if second < 90 else 1000 + (second - 90) * 7)
-    assert ring.growth_bytes_per_s(100.0, over_s=10.0) == pytest.approx(7.0)
+        ring.append(float(second), max(1000, 1000 + (second - 90) * 7) * UNIT_BYTES)
+    assert ring.growth_bytes_per_s(100.0, over_s=10.0) == pytest.approx(7.0 * UNIT_BYTES)
     assert ring.growth_bytes_per_s(80.0, over_s=10.0) == 0.0
 
 
+def test_more_than_a_place_holds_is_told_as_the_most() -> None:
+    ring = Ring(0.0)
+    ring.append(0.0, 1 << 60)
+    assert ring.last_at(0.0) == ((1 << 32) - 1) * UNIT_BYTES
+
+
 def test_a_reader_never_sees_torn_columns() -> None:
-    """Every value is its own time in ticks, so a torn pair shows."""
+    """Every value is its own time in ticks, so a torn pair shows; each stands for three ticks."""
     ring, stop = Ring(0.0), threading.Event()
 
     def write() -> None:
         ticks = 0
         while not stop.is_set():
             ticks += 1
-            ring.append(ticks / 100 + 0.001, ticks)
+            ring.append(ticks / 100 + 0.001, (ticks - ticks % 3) * UNIT_BYTES)
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
         for _ in range(300):
             times, values = ring.window()
-            assert list(times) == list(values)
+            assert [ticks - ticks % 3 for ticks in times] == list(values)
     finally:
         stop.set()
         writer.join()
@@ -235,7 +279,9 @@ def test_a_growing_process_is_looked_at_more_often(grower: Grower) -> None:
         wait_for(lambda: source.living(key))
         time.sleep(1.1)
         grower.grow(50)
-        time.sleep(2.0)
+        for _ in range(30):
+            grower.grow(1)
+            time.sleep(0.05)
         living = source.living(key)
         assert living is not None
         assert len(living.samples) >= 15
@@ -247,7 +293,9 @@ def test_a_marked_process_is_looked_at_more_often_at_once(grower: Grower) -> Non
         source.control(SampleMemory(grower.process))
         wait_for(lambda: source.living(key))
         source.mark_busy(key, True)
-        time.sleep(0.5)
+        for _ in range(10):
+            grower.grow(1)
+            time.sleep(0.05)
         living = source.living(key)
         assert living is not None
         assert len(living.samples) >= 6
@@ -342,10 +390,10 @@ def test_an_account_is_answered_fast_and_short(grower: Grower) -> None:
     ring = source._tracks[grower.process.key].ring
     start_s = boot_seconds()
     for tick in range(2000):
-        ring.append(start_s + tick / 100, tick)
+        ring.append(start_s + tick / 100, tick * UNIT_BYTES)
     account = source.account(grower.process.key, datetime.now(UTC).replace(year=2100))
     assert len(account.samples) <= ACCOUNT_SAMPLES
-    assert account.samples[-1][1] == 1999
+    assert account.samples[-1][1] == 1999 * UNIT_BYTES
 
 
 @pytest.fixture
