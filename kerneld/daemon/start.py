@@ -142,7 +142,7 @@ def _readers(settings: Config, memory: MemorySource, *, boot_id: str, since: dat
     if not settings.iopub.enabled:
         return [JournalSource(read=None, since=since)]
     reader = ReaderSource(boot_id=boot_id)
-    places = PlacesSource(ask=reader.control)
+    places = PlacesSource(ask=reader.control, mapped_pages=memory.mapped_pages)
     journal = JournalSource(read=reader.control, since=since)
     logs, files = ServerLogSource(read=reader.control), LogFilesSource(read=reader.control)
     reader.on_library, reader.on_log = places.parsed, logs.parsed

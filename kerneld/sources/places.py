@@ -48,16 +48,25 @@ class _Busy:
 class PlacesSource:
     """Which function of which package crashed. parsed: for the reader's thread; mark_busy: the owner's.
 
-    ask: hands a question and a descriptor to the reader process. One fault is placed at a time.
+    ask: hands a question and a descriptor to the reader process. mapped_pages: the sampler's. One
+    fault is placed at a time.
     """
 
     name = "fault-place"
 
-    def __init__(self, *, ask: Callable[[ReadLibrary], None], proc_root: str = "/proc") -> None:
+    def __init__(
+        self,
+        *,
+        ask: Callable[[ReadLibrary], None],
+        mapped_pages: Callable[[ProcessKey], int | None],
+        proc_root: str = "/proc",
+    ) -> None:
         self._ask = ask
         self._mailbox = Mailbox()
+        self._poll = select.poll()
+        self._poll.register(self._mailbox.fd, select.POLLIN)
         self._inbox: deque[LibraryParsed | _Busy] = deque(maxlen=4096)
-        self._executed = Executed(proc_root)
+        self._executed = Executed(proc_root, mapped_pages=mapped_pages)
         self._waiting: deque[PlaceFault] = deque()
         self._work: _Work | None = None
         self._number = 0
@@ -122,9 +131,7 @@ class PlacesSource:
         now_s = time.monotonic()
         dues = [self._executed.next_look_s(), self._work.until_s if self._work else None]
         pauses = [due_s - now_s for due_s in dues if due_s is not None]
-        poll = select.poll()
-        poll.register(self._mailbox.fd, select.POLLIN)
-        poll.poll(1000 * max(0.0, min([*pauses, _TICK_S])))
+        self._poll.poll(1000 * max(0.0, min([*pauses, _TICK_S])))
 
     # ------------------------------------------------------------------ placing
 

@@ -108,7 +108,7 @@ class Places:
     """The source under its supervisor."""
 
     def __init__(self, rig: Rig) -> None:
-        self.source = PlacesSource(ask=rig.source.control)
+        self.source = PlacesSource(ask=rig.source.control, mapped_pages=lambda _: None)
         rig.source.on_library = self.source.parsed
         self._kept_bytes = 0
         self._facts: queue.Queue[Fact] = queue.Queue(1000)

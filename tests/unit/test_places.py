@@ -15,6 +15,7 @@ from reader_rig import Rig, is_a
 from kerneld.model.effects import ForgetMemory
 from kerneld.model.facts import SourceState
 from kerneld.model.process import ProcessKey
+from kerneld.proc.maps import read_mapped_status
 from kerneld.sources import executed
 from kerneld.sources.executed import Executed
 
@@ -335,7 +336,7 @@ def test_a_process_without_faulthandler_has_its_files_left_alone(places: Places,
 def test_what_is_kept_is_bounded(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process with too many files has none; of all together the oldest go."""
     with loaded(library) as one, loaded(library) as two:
-        kept = Executed()
+        kept = Executed(mapped_pages=lambda _: None)
         kept.add(one.process, 0.0)
         kept.look(0.0)
         size = kept.size_bytes
@@ -359,7 +360,7 @@ def test_what_is_kept_is_bounded(library: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_number_that_is_another_process_by_now_is_not_read(library: Path) -> None:
     with loaded(library) as at:
         stranger = at.process.model_copy(update={"key": _started_before(at)})
-        kept = Executed()
+        kept = Executed(mapped_pages=lambda _: None)
         kept.add(stranger, 0.0)
         kept.look(0.0)
         assert kept.size_bytes == 0
@@ -370,9 +371,36 @@ def _started_before(at: Loaded) -> ProcessKey:
     return key.model_copy(update={"start_ticks": key.start_ticks - 1})
 
 
+def test_of_a_process_that_maps_no_more_only_the_first_look_is_whole(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a cell begins, as it ends, and every 10 s a look is whole all the same."""
+    wholes: list[float] = []
+    mapped, now_s = [100], 100.0
+
+    def counted(pid: int, *, proc_root: str) -> tuple[int, bool] | None:
+        wholes.append(now_s)
+        return read_mapped_status(pid, proc_root=proc_root)
+
+    monkeypatch.setattr(executed, "read_mapped_status", counted)
+    with loaded(library) as at:
+        kept = Executed(mapped_pages=lambda _: mapped[0])
+        kept.add(at.process, now_s)
+        kept.look(now_s)
+        kept.mark_busy(at.process.key, True, now_s)
+        while now_s < 118:
+            now_s = kept.next_look_s() or now_s
+            mapped[0] = 120 if 104 < now_s < 106 else 90
+            kept.look(now_s)
+        kept.mark_busy(at.process.key, False, now_s)
+        now_s += executed.FIRST_LOOK_S
+        kept.look(now_s)
+    assert wholes == pytest.approx([100.0, 100.05, 105.0, 115.0, now_s])
+
+
 def test_looks_are_dense_as_a_cell_begins_and_sparse_at_rest(library: Path) -> None:
     with loaded(library) as at:
-        kept = Executed()
+        kept = Executed(mapped_pages=lambda _: None)
         kept.add(at.process, 100.0)
         kept.look(100.0)
         assert kept.next_look_s() == 100.0 + executed.REST_LOOK_S
@@ -384,7 +412,7 @@ def test_looks_are_dense_as_a_cell_begins_and_sparse_at_rest(library: Path) -> N
             now_s = due_s
             kept.look(now_s)
             looks.append(now_s - 101.0)
-        assert looks[:4] == pytest.approx([0, 0.05, 0.15, 0.35])
+        assert looks[:4] == pytest.approx([0.05, 0.1, 0.2, 0.4])
         assert looks[-1] - looks[-2] == pytest.approx(executed.BUSY_LOOK_S)
     kept.look(200.0)
     assert kept.next_look_s() is None, "it has ended"
