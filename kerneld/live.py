@@ -25,7 +25,8 @@ _SCHEMA = """
     PRAGMA synchronous = OFF;
     PRAGMA temp_store = MEMORY;
     PRAGMA cache_size = -256;
-    CREATE TABLE living (pid INTEGER, kernel_id TEXT, uid INTEGER, state TEXT, document TEXT NOT NULL);
+    CREATE TABLE living (
+        pid INTEGER PRIMARY KEY, kernel_id TEXT, uid INTEGER, state TEXT, document TEXT NOT NULL);
     CREATE TABLE daemon (at INTEGER NOT NULL, document TEXT NOT NULL);
     BEGIN IMMEDIATE;
     COMMIT;
@@ -70,6 +71,7 @@ class LiveWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: os.stat_result | None = None
+        self._written: dict[int, LivingRow] = {}
         self._open()
 
     def _open(self) -> None:
@@ -84,21 +86,28 @@ class LiveWriter:
             self._connection = sqlite3.connect(path, isolation_level=None)
             self._connection.executescript(_SCHEMA)
             self._file = os.stat(path)
+            self._written = {}
         except (OSError, sqlite3.Error) as problem:
             raise StoreError(f"{path}: {problem}") from None
 
     def write(self, living: Sequence[LivingRow], daemon: DaemonState, *, at: datetime) -> None:
-        """Replace what stands there; at: now."""
+        """Replace what stands there by what is otherwise now; at: now."""
         if not self._is_in_place():
             self._connection.close()
             self._file = None
             self._open()
-        rows = [(row.pid, row.kernel_id, row.uid, row.state, row.document) for row in living]
+        rows = {row.pid: row for row in living}
+        gone = [(pid,) for pid in self._written.keys() - rows.keys()]
+        new = [
+            (row.pid, row.kernel_id, row.uid, row.state, row.document)
+            for row in living
+            if self._written.get(row.pid) is not row
+        ]
         run = self._connection.execute
         try:
             run("BEGIN IMMEDIATE")
-            run("DELETE FROM living")
-            self._connection.executemany("INSERT INTO living VALUES (?, ?, ?, ?, ?)", rows)
+            self._connection.executemany("DELETE FROM living WHERE pid = ?", gone)
+            self._connection.executemany("REPLACE INTO living VALUES (?, ?, ?, ?, ?)", new)
             run("DELETE FROM daemon")
             run("INSERT INTO daemon VALUES (?, ?)", (to_us(at), daemon.model_dump_json()))
             run("COMMIT")
@@ -106,6 +115,7 @@ class LiveWriter:
             if self._connection.in_transaction:
                 self._connection.rollback()
             raise StoreError(f"{self._path}: {problem}") from None
+        self._written = rows
 
     def _is_in_place(self) -> bool:
         """Nobody reads a file that was removed, or replaced; in a shut folder it may lie yet."""
@@ -184,7 +194,7 @@ def _read(file: Path, read: Callable[[sqlite3.Connection], T]) -> T | None:
 def _living(connection: sqlite3.Connection, uid: int | None) -> Living:
     at, daemon = _daemon(connection)
     rows = connection.execute(
-        "SELECT document FROM living WHERE ?1 IS NULL OR uid = ?1 ORDER BY rowid", [uid]
+        "SELECT document FROM living WHERE ?1 IS NULL OR uid = ?1 ORDER BY pid", [uid]
     ).fetchall()
     return Living(tuple(LivingState.model_validate_json(row[0]) for row in rows), at, daemon)
 

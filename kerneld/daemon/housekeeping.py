@@ -14,11 +14,12 @@ from kerneld.errors import StoreError
 from kerneld.live import LiveWriter, LivingRow, row_of
 from kerneld.model.facts import SourceState
 from kerneld.model.living import DaemonState, LivingState, SourceHealth
-from kerneld.model.process import Kernel, ProcessKey
+from kerneld.model.process import ProcessKey
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Mode
 from kerneld.sources.memory import MemorySource
 from kerneld.store import Limits, Store
+from kerneld.track import LivingKernel
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Housekeeping:
         owner.turns.measure()
         living = sorted(owner.tracker.kernels(), key=self._told_at)
         self._room = RESTATED_A_ROUND
-        self._last = {k.process.key: self._stated(k, session, now) for k, session in living}
+        self._last = {one.key: self._stated(one, now) for one in living}
         try:
             self._stay_in_place(owner)
             self._live.write(
@@ -130,30 +131,31 @@ class Housekeeping:
             verdict_delays=owner.delays.told(),
         )
 
-    def _told_at(self, living: tuple[Kernel, Session]) -> datetime:
+    def _told_at(self, living: LivingKernel) -> datetime:
         """Who waits longest comes first; the new are told in any case."""
-        last = self._last.get(living[0].process.key)
+        last = self._last.get(living.key)
         return last.at if last else self._started_at
 
-    def _stated(self, kernel: Kernel, session: Session, now: datetime) -> _Stated:
+    def _stated(self, living: LivingKernel, now: datetime) -> _Stated:
         """How a kernel does; as it was said last, while it does the same and holds what it held."""
-        last = self._last.get(kernel.process.key)
-        if last is None or last.row.state != _word_for(kernel, session):
-            return self._stated_anew(kernel, session, now)
-        if last.cell_at != _cell_at(session):
-            return self._stated_anew(kernel, session, now)
-        held, before = self._memory.rss_bytes(kernel.process.key) or 0, last.rss_bytes or 0
+        last = self._last.get(living.key)
+        if last is None or last.row.state != _word_for(living):
+            return self._stated_anew(living, now)
+        if last.cell_at != _cell_at(living.session):
+            return self._stated_anew(living, now)
+        held, before = self._memory.rss_bytes(living.key) or 0, last.rss_bytes or 0
         is_old = (now - last.at).total_seconds() >= RESTATED_S
         if self._room and (is_old or abs(held - before) > before * MOVED_SHARE):
             self._room -= 1
-            return self._stated_anew(kernel, session, now)
+            return self._stated_anew(living, now)
         return last
 
-    def _stated_anew(self, kernel: Kernel, session: Session, now: datetime) -> _Stated:
-        state = self._state(kernel, session, now)
-        return _Stated(now, state.rss_bytes, _cell_at(session), row_of(state))
+    def _stated_anew(self, living: LivingKernel, now: datetime) -> _Stated:
+        state = self._state(living, now)
+        return _Stated(now, state.rss_bytes, _cell_at(living.session), row_of(state))
 
-    def _state(self, kernel: Kernel, session: Session, now: datetime) -> LivingState:
+    def _state(self, living: LivingKernel, now: datetime) -> LivingState:
+        kernel, session = living.kernel(), living.session
         process = kernel.process
         memory = self._memory.living(process.key)
         limits = [limit.limit_bytes for limit in process.limits]
@@ -162,7 +164,7 @@ class Housekeeping:
             key=process.key,
             at=now,
             kernel_id=kernel.id,
-            state=_word_for(kernel, session),
+            state=_word_for(living),
             uid=process.uid,
             user_name=process.user_name,
             hub_name=process.environ.get("JUPYTERHUB_USER") or None,
@@ -185,8 +187,9 @@ def _cell_at(session: Session) -> datetime | None:
     return session.last_cell.at if session.busy and session.last_cell else None
 
 
-def _word_for(kernel: Kernel, session: Session) -> str:
-    if not kernel.confirmed and not session.heard:
+def _word_for(living: LivingKernel) -> str:
+    session = living.session
+    if not living.life.confirmed and not session.heard:
         return "starting"
     if session.busy is None:
         return "unknown"

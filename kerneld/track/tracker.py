@@ -29,12 +29,19 @@ from kerneld.model.facts import (
     ServerSeen,
 )
 from kerneld.model.living import TrackedLife
-from kerneld.model.process import Kernel, ProcessKey
+from kerneld.model.process import ProcessKey
 from kerneld.model.records import LogRecord
 from kerneld.model.said import CellFailed, CellStarted, KernelStatus, ListenState, ShutdownAnnounced
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope
-from kerneld.track.identity import kernel_death, kernel_of, listening, tracked_life, watching
+from kerneld.track.identity import (
+    LivingKernel,
+    kernel_death,
+    kernel_of,
+    listening,
+    tracked_life,
+    watching,
+)
 from kerneld.track.moves import Moves, fds_of
 from kerneld.track.roles import ConnectionFile, Life, Role, is_wrapper, wrappers_of
 from kerneld.track.servers import Servers
@@ -81,9 +88,9 @@ class Tracker:
                     file.session = file.session.heard_of(fact)
         return moves
 
-    def kernels(self) -> list[tuple[Kernel, Session]]:
-        """The living kernels with what they last said."""
-        return [(kernel_of(self._boot_id, life, file), file.session) for life, file in self._living()]
+    def kernels(self) -> list[LivingKernel]:
+        """Those that live, with what they last said."""
+        return [LivingKernel(self._boot_id, life, file) for life, file in self._living()]
 
     def tracked(self) -> list[TrackedLife]:
         """Everybody whose end is a story."""
@@ -197,7 +204,7 @@ class Tracker:
     def _process_ended(self, ended: ProcessEnded, moves: Moves) -> None:
         server = self._servers.end(ended.key)
         if server is not None:
-            ids = tuple(k.id for k, _ in self.kernels() if k.server and k.server.key == ended.key)
+            ids = tuple(one.kernel().id for one in self.kernels() if one.server_key == ended.key)
             moves.deaths.append(Death(Scope.SERVER, ended, server, kernels=ids))
             moves.gone.append(ended.key)
         handle = self._handle_of.pop(ended.key, None)

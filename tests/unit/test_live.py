@@ -56,7 +56,7 @@ def test_each_write_replaces_the_one_before(path: Path) -> None:
         live.write([a_row(1), a_row(2)], a_daemon(), at=NOW)
         live.write([a_row(3), a_row(2)], a_daemon(lost=4), at=NOW + timedelta(seconds=2))
         found = read_living(path)
-    assert found.states == (a_state(3), a_state(2))
+    assert found.states == (a_state(2), a_state(3))
     assert found.daemon == a_daemon(lost=4)
     assert found.at == NOW + timedelta(seconds=2)
 

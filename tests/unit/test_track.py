@@ -297,7 +297,7 @@ def test_a_program_that_names_a_kernels_file_is_no_kernel() -> None:
     feed(tracker, kernel, ConnectionRead(NOW, 1, CONNECTION), PortsHeard(NOW, kernel.process.key))
     feed(tracker, status("busy"))
     feed(tracker, reader_of_the_file(30))
-    assert [session.busy for _, session in tracker.kernels()] == [True], "its session is not begun anew"
+    assert [one.session.busy for one in tracker.kernels()] == [True], "its session is not begun anew"
     assert dead_pids(tracker, 30, 20) == [20]
     assert dead_pids(Tracker("b"), 30) == []
 
