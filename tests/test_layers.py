@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "kerneld"
 ALLOWED: dict[str, set[str]] = {
     "model": {".", "errors"},
     "errors": set(),
+    "lean": set(),
     "config": {"model", "errors"},
     "parse": {".", "model"},
     "privacy": {"model"},
@@ -30,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "tracing": {"proc"},
     "places": {"model", "errors", "proc"},
     "scan": {".", "model", "errors", "parse"},
-    "reader": {".", "model", "errors", "parse"},
+    "reader": {".", "model", "errors", "parse", "lean"},
     "store": {".", "model", "errors"},
     "live": {"model", "errors"},
     "figures": {"model", "store", "live"},
@@ -47,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "daemon": {
         ".", "model", "errors", "config", "parse", "privacy", "proc", "rules", "track", "correlate",
         "report", "diagnose", "advise", "discover", "sources", "store", "live", "doctor", "outputs",
-        "places",
+        "places", "lean",
     },
 }  # fmt: skip
 EVERYTHING = {"cli", "__main__", "__init__"}

@@ -1,45 +1,11 @@
 """`python -m kerneld.reader SOCKET_FD NOTE_FD BOOT_ID`: the collector starts it, its socket ends it."""
 
-import gc
-import os
-import signal
-import socket
 import sys
-import threading
-import traceback
-import warnings
-from types import TracebackType
 
-from kerneld.reader.desk import Desk
-from kerneld.reader.rights import give_up_rights
+from kerneld.lean import leave_out
 
-EX_SOFTWARE = 70
+if __name__ == "__main__":
+    leave_out()
+    from kerneld.reader.start import main
 
-
-def main(socket_fd: int, note_fd: int, boot_id: str) -> None:
-    sys.excepthook = _tell_without_text
-    threading.excepthook = _end_of_a_thread
-    # a stop signal for the whole group is the collector's business: its socket's end comes last
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # parsing other people's cells warns about their escapes and comparisons
-    warnings.simplefilter("ignore")
-    give_up_rights()
-    gc.freeze()
-    Desk(socket.socket(fileno=socket_fd), boot_id=boot_id, note_fd=note_fd).run()
-
-
-def _tell_without_text(
-    kind: type[BaseException], _: BaseException, trace: TracebackType | None
-) -> None:
-    """Where it failed and how, but not the exception's text, which may quote a cell or a key."""
-    sys.stderr.write(f"kerneld.reader: {kind.__name__}\n{''.join(traceback.format_tb(trace))}")
-
-
-def _end_of_a_thread(problem: threading.ExceptHookArgs) -> None:
-    """A reader that can't hear is worse than none: the collector starts another."""
-    _tell_without_text(problem.exc_type, problem.exc_type(), problem.exc_traceback)
-    os._exit(EX_SOFTWARE)
-
-
-main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
