@@ -17,6 +17,7 @@ from itertools import islice
 
 from kerneld.errors import UnsafeFile
 from kerneld.parse.mounts import filesystem_type, place_of
+from kerneld.proc.mount_table import own_mountinfo
 
 MAX_FILE_BYTES = 64 * 1024
 MAX_MOUNTINFO_BYTES, MAX_MOUNTINFO_CPU_S = 1024 * 1024, 0.05
@@ -129,9 +130,7 @@ def _opened(path: str, check: Callable[[os.stat_result], None], *, folder: int =
 
 def is_slow(path: str) -> bool:
     """Whether a path lies, by its text, on a filesystem that waits for others; nothing is touched."""
-    with open("/proc/self/mountinfo", "rb") as mounts:
-        fstype = filesystem_type(mounts.read(), path)
-    return fstype.startswith(SLOW_FILESYSTEMS)
+    return filesystem_type(own_mountinfo(), path).startswith(SLOW_FILESYSTEMS)
 
 
 def means_the_same(path: str, pid: int, *, proc_root: str = "/proc") -> bool:

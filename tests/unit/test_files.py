@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -192,3 +193,25 @@ def test_a_mount_namespace_is_another_place_only_where_something_else_is_mounted
         for child in (same, other):
             child.kill()
             child.wait()
+
+
+@pytest.mark.needs_root
+def test_what_is_mounted_after_the_first_look_is_seen_at_the_next(folder: Path) -> None:
+    """And what is taken away again; in a mount namespace of its own."""
+    program = f"""
+import os, subprocess
+from kerneld.proc.mount_table import own_mountinfo
+place = {str(folder)!r}
+seen = [place.encode() in own_mountinfo() for _ in range(2)]
+subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
+seen += [place.encode() in own_mountinfo() for _ in range(2)]
+subprocess.run(["umount", place], check=True)
+print(*seen, place.encode() in own_mountinfo())
+"""
+    shell = 'mount --make-rprivate / && exec "$@"'
+    told = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", shell, "sh", sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout.split() == ["False", "False", "True", "True", "False"], told.stderr
