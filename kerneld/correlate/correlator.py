@@ -130,6 +130,12 @@ class Correlator:
         self._change(uuid, **kills_counted(case, others, timedelta(seconds=self._settle_s)))
         return self._cases[uuid]
 
+    def number(self, uuid: str, restarts: int) -> None:
+        """So many lives of its kernel id ended before."""
+        kernel = self._cases[uuid].kernel
+        if kernel is not None:
+            self._change(uuid, kernel=kernel.model_copy(update={"restarts": restarts}))
+
     def case(self, uuid: str) -> Case:
         return self._cases[uuid]
 

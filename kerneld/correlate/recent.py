@@ -37,7 +37,7 @@ class Recent:
     """What was heard lately, bounded. Owned by the correlator."""
 
     def __init__(self) -> None:
-        self.log: deque[LogRecord] = deque(maxlen=KEPT_LOG_RECORDS)
+        self._log: deque[tuple[int | None, LogRecord]] = deque(maxlen=KEPT_LOG_RECORDS)
         self.server_ends: dict[ProcessKey, ServerEnd] = {}
         self._signals: deque[SignalSent] = deque(maxlen=KEPT_SIGNALS)
         self._acts: deque[ManagerAct] = deque(maxlen=KEPT_ACTS)
@@ -52,20 +52,20 @@ class Recent:
         crash = next((c for c in self._crashes if is_of_thread(record, c)), None)
         if crash is not None:
             record = record.model_copy(update={"tgid": crash.key.pid})
-        self.log.append(record)
+        self._log.append((None if record.event.is_oom else named_pid(record), record))
         return record
 
     def log_for(self, pid: int) -> list[LogRecord]:
         """The lines that may concern this process's end: those that name it, and every OOM kill."""
-        return [record for record in self.log if record.event.is_oom or named_pid(record) == pid]
+        return [record for named, record in self._log if named is None or named == pid]
 
     def crashed(self, crash: ThreadCrashed) -> list[LogRecord]:
         """Keep a crash; the lines that told of it already come back with its process."""
         self._crashes.append(crash)
-        found = [record for record in self.log if is_of_thread(record, crash)]
-        for record in found:
-            self.log.remove(record)
-        return [self.logged(record) for record in found]
+        found = [kept for kept in self._log if is_of_thread(kept[1], crash)]
+        for kept in found:
+            self._log.remove(kept)
+        return [self.logged(record) for _, record in found]
 
     def was_sent(self, fact: SignalSent | ManagerAct) -> None:
         if isinstance(fact, SignalSent):

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 QUEUE_SIZE = 4096
 BATCH = 256
+CALM_S, WITHIN_S = 0.005, 0.25
+"""second looks wait until no fact came for so long: 1,000 deaths at once come in many small batches"""
 HOUSEKEEPING_S = 2.0
 SOURCE_LATE_S = 20.0
 STOP_WITHIN_S = 1.5
@@ -67,7 +70,7 @@ class Collector:
         self._facts.put(Stop(signal.Signals(number).name))
 
     def _thread(self, name: str, target: Callable[[], None]) -> None:
-        threading.Thread(target=target, name=name, daemon=True).start()
+        threading.Thread(target=partial(_named, name, target), name=name, daemon=True).start()
 
     def health(self) -> list[SourceState]:
         """The last word of each source; one that said nothing yet is not among them."""
@@ -75,15 +78,16 @@ class Collector:
 
     def run(self, owner: Owner, housekeeping: Callable[[Owner, "Collector"], None]) -> None:
         """The owner's loop, until a Stop fact comes. housekeeping: called every 2 s."""
-        housekeeping_at = time.monotonic()
+        housekeeping_at = reconsidered_at = time.monotonic()
         while True:
             facts = self._batch(self._pause(owner, housekeeping_at))
             for fact in facts:
                 self._note(fact)
             owner.feed(fact for fact in facts if not isinstance(fact, Stop))
-            if len(facts) < BATCH:
-                owner.reconsider()
             now = time.monotonic()
+            if not facts or now - reconsidered_at > WITHIN_S:
+                owner.reconsider()
+                reconsidered_at = now
             owner.settle(now)
             if any(isinstance(fact, Stop) for fact in facts):
                 return
@@ -106,7 +110,8 @@ class Collector:
     def _pause(self, owner: Owner, housekeeping_at: float) -> float:
         due = owner.next_due()
         until = housekeeping_at if due is None else min(housekeeping_at, due)
-        return until - time.monotonic()
+        pause_s = until - time.monotonic()
+        return min(CALM_S, pause_s) if owner.awaits_calm else pause_s
 
     def _note(self, fact: Fact) -> None:
         if isinstance(fact, SourceState):
@@ -145,6 +150,13 @@ class Collector:
         for thread in threading.enumerate():
             if thread.name in self._sources:
                 thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _named(name: str, target: Callable[[], None]) -> None:
+    """Run a thread under its name, so that `top -H` tells which source works."""
+    with suppress(OSError), open("/proc/thread-self/comm", "w", encoding="ascii") as comm:
+        comm.write(name)
+    target()
 
 
 def _wakeup_of_signals() -> socket.socket:

@@ -21,6 +21,8 @@ def loop_of(store: Store, incident: Incident) -> LoopPart | None:
     """
     if incident.kernel is None or incident.scope is not Scope.KERNEL or not incident.is_incident:
         return None
+    if not incident.kernel.restarts:
+        return None
     try:
         before = store.death_before(incident, within=SUCCESSION)
     except StoreError as problem:

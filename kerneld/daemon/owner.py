@@ -6,7 +6,7 @@ One thread, and the only one that touches tracking, correlation, diagnosis and t
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from kerneld.advise import advise
@@ -85,6 +85,7 @@ class Owner:
     _changed: set[str] = field(default_factory=set)
     _roll: Roll = field(init=False)
     _questions: list[Effect] = field(default_factory=list)
+    _failed: bool = False
 
     def __post_init__(self) -> None:
         self._roll = Roll(self.policy)
@@ -105,7 +106,9 @@ class Owner:
                 self.turns.heard(fact.handle)
             if isinstance(fact, ProcessEnded) and not moves.deaths:
                 self.rooms.act(ForgetMemory(fact.key))
-        self._tell([case_uuid for case_uuid in self._changed if self._is_untold(case_uuid)])
+        untold = [case_uuid for case_uuid in self._changed if self._is_untold(case_uuid)]
+        self._number(untold)
+        self._tell(untold)
         self._roll.save(self.rooms.store, may_forget=not self.unsaved)
 
     def save_again(self) -> None:
@@ -116,10 +119,16 @@ class Owner:
         self._roll.watch(self.tracker.tracked())
         self.feed(())
 
+    @property
+    def awaits_calm(self) -> bool:
+        """Whether there is something to reconsider. What a full disk did not take waits longer."""
+        anew = any(not self._is_untold(case_uuid) for case_uuid in self._changed)
+        return bool(self._questions) or (anew and not self._failed)
+
     def reconsider(self) -> None:
         """Judge again the open cases of which more is known, and see who else is there.
 
-        For when no fact waits: of 1,000 deaths at once the last waited for 2,000 second looks at
+        For when no fact comes: of 1,000 deaths at once the last waited for 2,000 second looks at
         those before it.
         """
         self._changed &= self._told.keys()
@@ -144,7 +153,7 @@ class Owner:
         case_uuid = end_uuid(death.life.process.key, death.scope)
         self._told[case_uuid] = _Told(is_watched=True)
         self.correlator.open(
-            self._numbered(self.turns.of(death)),
+            self.turns.of(death),
             uuid=case_uuid,
             now=time.monotonic(),
             memory=account,
@@ -155,20 +164,20 @@ class Owner:
         if death.scope is Scope.SERVER:
             self._changed |= self.correlator.parent_ended(death.ended, case_uuid=case_uuid)
 
-    def _numbered(self, death: Death) -> Death:
-        """Say how many lives of this kernel id came before, over restarts of kerneld too."""
-        kernel = death.life.kernel
-        if kernel is None:
-            return death
+    def _number(self, uuids: Collection[str]) -> None:
+        """Say how many lives of each kernel id came before, over restarts of kerneld too."""
+        cases = [self.correlator.case(case_uuid) for case_uuid in uuids]
+        ids = {case.uuid: case.kernel.id for case in cases if case.kernel}
+        if not ids:
+            return
         try:
-            restarts = self.rooms.store.lives_of(kernel.id)
+            lives = self.rooms.store.lives_of(set(ids.values()), besides=ids)
         except StoreError as problem:
             log.error("%s", problem)
-            return death
-        life = death.life.model_copy(
-            update={"kernel": kernel.model_copy(update={"restarts": restarts})}
-        )
-        return replace(death, life=life)
+            return
+        for case_uuid, kernel_id in ids.items():
+            if kernel_id in lives:
+                self.correlator.number(case_uuid, lives[kernel_id])
 
     # ------------------------------------------------------------------ verdicts
 
@@ -261,7 +270,9 @@ class Owner:
         except StoreError as problem:
             log.error("not stored, tried again: %s", problem)
             self._changed |= {incident.uuid for incident, _ in saves}
+            self._failed = True
             return False
+        self._failed = False
         committed_at = datetime.now(UTC)
         for incident in stored:
             told = self._told[incident.uuid]

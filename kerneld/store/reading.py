@@ -1,9 +1,10 @@
 """Questions to an open database into incidents, cases and the tracked."""
 
+import json
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -41,6 +42,11 @@ _BY_USER = f"""
                      ORDER BY died_at DESC LIMIT 1) AS name
         FROM tallies AS each GROUP BY uid ORDER BY sum(count) DESC, uid LIMIT {MOST_USERS}
     ) AS most USING (uid)
+"""
+_LIVES = """
+    SELECT kernel_id, count(*) FROM ends
+    WHERE kernel_id IN (SELECT value FROM json_each(?)) AND scope = 'kernel'
+      AND uuid NOT IN (SELECT value FROM json_each(?)) GROUP BY kernel_id
 """
 Row = tuple[Any, ...]
 """as SQLite gives it; the columns' types are the schema's"""
@@ -217,10 +223,13 @@ class Reading:
                 self.unread.note(f"what was tracked of process {pid}")
         return found
 
-    def lives_of(self, kernel_id: str) -> int:
-        """How many lives of this kernel id ended already: its restarts."""
-        sql = "SELECT count(*) FROM ends WHERE kernel_id = ? AND scope = 'kernel'"
-        return int(self._rows(sql, [kernel_id])[0][0])
+    def lives_of(self, kernel_ids: Collection[str], *, besides: Collection[str] = ()) -> dict[str, int]:
+        """How many lives of these kernel ids ended already: their restarts; of the others none did.
+
+        besides: ends, by uuid, that are not counted.
+        """
+        rows = self._rows(_LIVES, [json.dumps([*kernel_ids]), json.dumps([*besides])])
+        return dict(rows)
 
     def tallies(self) -> dict[Cause, int]:
         """Settled incidents by cause, as each first settled; what was pruned counts on."""

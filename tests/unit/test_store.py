@@ -292,7 +292,10 @@ def test_the_tracked_are_known_by_identity_not_by_pid(store: Store) -> None:
 
 def test_restarts_are_counted_over_the_lives_of_an_id(store: Store) -> None:
     store.save_all([(an_end(7), None), (an_end(14), None), (an_end(8), None)])
-    assert (store.lives_of("k0"), store.lives_of("k1"), store.lives_of("k9")) == (2, 1, 0)
+    assert store.lives_of(["k0", "k1", "k9"]) == {"k0": 2, "k1": 1}
+    newest = next(end for end in store.find(Query()) if end.kernel and end.kernel.id == "k0")
+    assert store.lives_of(["k0"], besides=[newest.uuid]) == {"k0": 1}
+    assert store.lives_of([]) == {}
 
 
 def test_the_last_sign_of_life_outlives_the_daemon(path: Path) -> None:
