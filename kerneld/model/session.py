@@ -14,7 +14,8 @@ from kerneld.model.said import (
     ShutdownAnnounced,
 )
 
-KEPT_FACTS = 40
+KEPT_FACTS = 16
+"""a fact takes 1 KiB; the last words of a kernel are three or four"""
 KEPT_RUNNING = 8
 """subshells run side by side; each cell's source may be 64 KiB"""
 EXECUTE = "execute_request"
@@ -97,7 +98,7 @@ class Session:
 
 
 def _without_source(fact: SessionFact) -> SessionFact:
-    """Of an earlier cell its digest and what its code does are enough: 40 sources may be 2.5 MiB."""
+    """Of an earlier cell its digest and what its code does are enough: 16 sources may be 1 MiB."""
     if not isinstance(fact, CellStarted) or fact.source is None:
         return fact
     return fact.model_copy(update={"source": None})
