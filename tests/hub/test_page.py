@@ -53,10 +53,10 @@ def an_end(text: str | None = None, **fields: object) -> Incident:
     return full(text=text).model_copy(update=given)
 
 
-def alive(text: str) -> LivingState:
+def alive(pid: int, text: str) -> LivingState:
     now = datetime.now(UTC)
     return LivingState(
-        key=ProcessKey(boot_id="b", pid=11, start_ticks=1), at=now, kernel_id="k", state="busy",
+        key=ProcessKey(boot_id="b", pid=pid, start_ticks=1), at=now, kernel_id="k", state="busy",
         uid=os.getuid(), user_name=text, notebook_path=text, kernel_name=text, execution_count=7,
         cell_started_at=now, started_at=now - timedelta(hours=1), rss_bytes=95 * MIB,
         limit_bytes=100 * MIB, growth_bytes_per_s=2.0 * MIB, samples=((60.0, MIB), (0.0, 95 * MIB)),
@@ -70,7 +70,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     causes = {cause.category: cause for cause in Cause if cause.category is not Category.REQUESTED}
     ends = [an_end(cause=cause, category=kind) for kind, cause in causes.items()]
     ends += [an_end(text) for text in XSS]
-    with Store.open(database) as store, told_again(database, [alive(text) for text in XSS]):
+    living = [alive(pid, text) for pid, text in enumerate(XSS, 11)]
+    with Store.open(database) as store, told_again(database, living):
         store.save_all([(end, None) for end in ends])
         with started(database) as address:
             yield Served(address, store)

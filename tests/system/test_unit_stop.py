@@ -34,6 +34,16 @@ class Server:
         told = machine.path(f"{RUNTIME}/jpserver-{self.pid}.json")
         wait_for(lambda: told.exists() and told.read_text().endswith("}"), 40, "the server is up")
         self._url = json.loads(told.read_text())["url"]
+        wait_for(self._answers, 40, "the server answers")
+
+    def _answers(self) -> bool:
+        """Its file may be there before it listens."""
+        try:
+            with urllib.request.urlopen(f"{self._url}api", timeout=30) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            time.sleep(0.1)
+            return False
 
     def open(self, name: str) -> tuple[str, BlockingKernelClient]:
         """A new kernel's id, and a client of it that has had an answer."""

@@ -19,6 +19,7 @@ from kerneld.model.facts import Fact, FaultPlaced
 from kerneld.model.place import FaultPlace
 from kerneld.model.process import Process
 from kerneld.parse.maps import executable_lines
+from kerneld.proc.mount_table import own_mountinfo
 from kerneld.proc.process import read_process
 from kerneld.sources.places import PlacesSource
 from kerneld.sources.source import Outlet, supervise
@@ -155,6 +156,7 @@ def write_wheel(site: Path, *, lists: str, name: str = "foo", version: str = "1.
 
 def descriptors() -> int:
     """Of files and folders; threads that other tests left may open and close sockets meanwhile."""
+    own_mountinfo()  # it stays open
     held = map(_target, os.listdir("/proc/self/fd"))
     return sum(target.startswith("/") for target in held)
 
