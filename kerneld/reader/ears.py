@@ -1,7 +1,7 @@
 """The thread that only hears: ZeroMQ subscriptions into the backlog, as fast as they come.
 
 What a subscriber does not read stays in the kernel's memory, up to 1,000 messages each, so nothing
-here parses, waits or sends.
+here parses, waits or sends; and as long as one kernel's every message comes here, a stop does not last.
 """
 
 import os
@@ -16,6 +16,7 @@ import zmq
 
 from kerneld.parse.iopub import own_topics
 from kerneld.reader.backlog import Backlog, Heard
+from kerneld.reader.going_on import GoingOn
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 """beyond it ZeroMQ drops the connection"""
@@ -60,6 +61,9 @@ class Ears:
         self._handles: dict[zmq.Socket[bytes], int] = {}
         self._monitors: dict[zmq.Socket[bytes], Ear] = {}
         self._wide: set[zmq.Socket[bytes]] = set()
+        self._whole: set[int] = set()
+        """handles of kernels that let nobody choose what to hear"""
+        self._going_on = GoingOn()
         self._broken: dict[int, tuple[Ear, float]] = {}
         self.connected: deque[int] = deque()
         """handles whose kernel shook hands since this was last emptied; told like a message"""
@@ -127,6 +131,9 @@ class Ears:
         self._handles[sub] = ear.handle
         self._monitors[monitor] = ear
         self._wide.add(sub)
+        if b"" in ear.topics:
+            self._whole.add(ear.handle)
+            self._going_on.turn(on=True)
 
     def _close(self, handle: int) -> None:
         self._broken.pop(handle, None)
@@ -140,6 +147,9 @@ class Ears:
         self._wide.discard(sub)
         sub.disable_monitor()
         sub.close(0)
+        if handle in self._whole:
+            self._whole.remove(handle)
+            self._going_on.turn(on=bool(self._whole))
 
     def _look_at_connection(self, monitor: "zmq.Socket[bytes]") -> None:
         """libzmq connects again after a peer's end, but never after a frame that was too large."""

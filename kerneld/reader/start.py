@@ -11,6 +11,7 @@ import warnings
 from types import TracebackType
 
 from kerneld.reader.desk import Desk
+from kerneld.reader.going_on import heed_continue
 from kerneld.reader.rights import give_up_rights
 
 EX_SOFTWARE = 70
@@ -22,6 +23,7 @@ def main(socket_fd: int, note_fd: int, boot_id: str) -> None:
     # a stop signal for the whole group is the collector's business: its socket's end comes last
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    heed_continue()
     # parsing other people's cells warns about their escapes and comparisons
     warnings.simplefilter("ignore")
     give_up_rights()

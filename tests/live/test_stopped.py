@@ -1,6 +1,7 @@
 """A recorder that stands still makes no kernel grow; one that comes late asks IPython's history."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -22,8 +23,7 @@ from kerneld.live import read_living
 from kerneld.model.incident import Incident
 from kerneld.track.identity import LATE
 
-pytestmark = NEEDED
-MAKES = {"ipykernel": "ipykernel_launcher", "xeus": "xpython_launcher"}
+pytestmark = [*NEEDED, pytest.mark.needs_irkernel]
 MOST_KIB = 5 * 1024
 BRIEF_S, LONG_S = 0.8, 60.0
 LONG_CELL = "import time\ntime.sleep(600)"
@@ -34,6 +34,14 @@ for _ in range(20):
     sys.stdout.flush()
 get_ipython().history_manager.outputs.clear()  # where IPython 9 keeps what a cell prints
 "y" * 100_000"""
+LOUD_R = """
+for (i in 1:20) { cat(strrep("x", 100000)); flush.console() }
+strrep("y", 100000)"""
+MAKES = {
+    "ipykernel": ([sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], LOUD),
+    "xeus": ([sys.executable, "-m", "xpython_launcher", "-f", "{connection_file}"], LOUD),
+    "irkernel": (["R", "--slave", "-e", "IRkernel::main()", "--args", "{connection_file}"], LOUD_R),
+}
 
 
 class LoudKernel:
@@ -42,8 +50,10 @@ class LoudKernel:
     def __init__(self, folder: Path, make: str) -> None:
         spec = folder / "specs" / make
         spec.mkdir(parents=True)
-        argv = f'["{sys.executable}", "-m", "{MAKES[make]}", "-f", "{{connection_file}}"]'
-        (spec / "kernel.json").write_text(f'{{"argv": {argv}, "display_name": "", "language": ""}}')
+        argv, self._loud = MAKES[make]
+        (spec / "kernel.json").write_text(
+            json.dumps({"argv": argv, "display_name": "", "language": ""})
+        )
         specs = KernelSpecManager(kernel_dirs=[str(folder / "specs")])
         path = str(folder / f"kernel-{make}.json")
         self._manager = KernelManager(kernel_name=make, kernel_spec_manager=specs, connection_file=path)
@@ -63,7 +73,7 @@ class LoudKernel:
         before_kib = rss_kib(self.pid)
         until = time.monotonic() + for_s
         while time.monotonic() < until:
-            self._client.execute(LOUD, store_history=False, reply=True, timeout=60)
+            self._client.execute(self._loud, store_history=False, reply=True, timeout=60)
         return rss_kib(self.pid) - before_kib
 
     def begin(self, code: str) -> None:
