@@ -98,7 +98,7 @@ class KernelClient:
                 reply = self._client.get_shell_msg(timeout=1)
             except Empty:
                 continue
-            if reply["parent_header"].get("msg_id") == asked:
+            if (reply["parent_header"] or {}).get("msg_id") == asked:
                 return dict(reply["content"])
         raise RigError(f"no reply within {deadline_s:g} s to a request")
 
@@ -129,7 +129,7 @@ class KernelClient:
                 message = self._client.get_iopub_msg(timeout=1)
             except Empty:
                 continue
-            if message["parent_header"].get("msg_id") == asked and wanted(message):
+            if (message["parent_header"] or {}).get("msg_id") == asked and wanted(message):
                 return
         raise RigError(f"what was waited for was not heard within {deadline_s:g} s of a cell")
 
