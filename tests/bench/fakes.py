@@ -32,22 +32,7 @@ def end_well() -> None:
 
 
 class BenchDaemon(Daemon):
-    """A daemon of this user with a configuration of its own. python: another interpreter's kerneld."""
-
-    def __init__(self, person: Person, settings: str, python: str = sys.executable) -> None:
-        super().__init__(person)
-        self._python = python
-        self._config = person.home / "config.toml"
-        self._config.write_text(settings)
-
-    def launch(self) -> subprocess.Popen[str]:
-        argv = [self._python, "-m", "kerneld.daemon", "--db", str(self.db), "--force"]
-        return self.person.popen(
-            [*argv, "--config", str(self._config)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+    """A daemon of this user, and what a benchmark waits for."""
 
     def living(self) -> set[int]:
         """The pids of the kernels it watches, as of its last look."""
@@ -75,7 +60,7 @@ def a_daemon(settings: str = MANY_KERNELS, python: str = sys.executable) -> Iter
         folder = Path(name)
         (folder / "run").mkdir()
         (folder / "tmp").mkdir()
-        daemon = BenchDaemon(Person(os.getuid(), folder), settings, python)
+        daemon = BenchDaemon(Person(os.getuid(), folder), settings=settings, python=python)
         daemon.start()
         try:
             yield daemon

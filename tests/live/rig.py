@@ -153,21 +153,31 @@ class Traced:
 
 
 class Daemon:
-    """A daemon in one role with a database of its own; what it says on stderr is kept in `lines`."""
+    """A daemon in one role with a database of its own; what it says on stderr is kept in `lines`.
 
-    def __init__(self, person: Person, name: str = "kerneld") -> None:
+    python: the interpreter whose kerneld it is.
+    """
+
+    def __init__(
+        self, person: Person, name: str = "kerneld", *, settings: str = "", python: str = sys.executable
+    ) -> None:
         self.person = person
         self.db = person.home / "state" / f"{name}.db"
         if not self.db.parent.exists():
             self.db.parent.mkdir(mode=0o700)
             os.chown(self.db.parent, person.uid, person.uid)
+        self._argv = [python, "-m", "kerneld.daemon", "--db", str(self.db), "--force"]
+        if settings:
+            config = self.db.with_suffix(".toml")
+            config.write_text(settings)
+            os.chown(config, person.uid, person.uid)
+            self._argv += ["--config", str(config)]
         self.lines: list[str] = []
         self.process: subprocess.Popen[str] | None = None
 
     def launch(self) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-m", "kerneld.daemon", "--db", str(self.db), "--force"]
         return self.person.popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            self._argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
 
     def start(self, deadline_s: float = 30) -> None:

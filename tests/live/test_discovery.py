@@ -43,7 +43,10 @@ def world() -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def daemons(world: World) -> Iterator[dict[str, Daemon]]:
-    made = {"root": Daemon(world.root), "plain": Daemon(world.plain)}
+    made = {
+        role: Daemon(person, settings="[daemon]\nsettle_s = 1.0\n")
+        for role, person in (("root", world.root), ("plain", world.plain))
+    }
     try:
         for daemon in made.values():
             daemon.start()

@@ -20,6 +20,7 @@ import pytest
 from kerneld.doctor import core_dumps, places
 from kerneld.doctor.check import RUN_AS_ROOT
 from kerneld.doctor.told import told_by_daemon
+from kerneld.live import read_living
 from kerneld.model.living import DaemonState, SourceHealth
 from kerneld.model.vocabulary import Mode
 from kerneld.outputs.safe import cells
@@ -273,7 +274,8 @@ def test_a_recorder_that_stands_still_is_told_by_its_lock(own: Patient) -> None:
                 time.sleep(0.2)
 
         try:
-            asked_until("no kernel lives")
+            while read_living(Path(f"{own.database}.live")).daemon is None:
+                time.sleep(0.05)
             recorder.send_signal(signal.SIGSTOP)
             who = f"process {recorder.pid} holds the database {own.database}, but {own.database}.live"
             asked_until(f"kerneld: what lives can't be told: {who} was last written ")
