@@ -11,7 +11,7 @@ SCHEMA = 1
 
 def iso(at: datetime) -> str:
     """An aware datetime as `2026-01-02T03:04:05.000006Z`."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def from_us(microseconds: int) -> datetime:

@@ -5,7 +5,7 @@ import socket
 from collections import deque
 
 from kerneld.model.said import CellStarted
-from kerneld.model.wire import MAX_DATAGRAM_BYTES, Said, Told
+from kerneld.model.wire import MAX_DATAGRAM_BYTES, JournalParsed, Said, Told
 
 _FULL = 64
 _SEND_BUFFER_BYTES = 1 << 20
@@ -50,12 +50,17 @@ class Outbox:
 
 
 def datagram_of(said: Said) -> bytes:
-    """A source full of control characters grows sixfold in JSON: it is halved until it fits."""
+    """Control characters grow sixfold in JSON: a source or a batch's acts are halved until it fits."""
     while True:
         data = Told(said=said).model_dump_json().encode()
-        if len(data) <= MAX_DATAGRAM_BYTES or not isinstance(said, CellStarted) or not said.source:
+        if len(data) <= MAX_DATAGRAM_BYTES:
             return data
-        said = said.model_copy(update={"source": said.source[: len(said.source) // 2]})
+        if isinstance(said, CellStarted) and said.source:
+            said = said.model_copy(update={"source": said.source[: len(said.source) // 2]})
+        elif isinstance(said, JournalParsed) and len(said.acts) > 1:
+            said = said.model_copy(update={"acts": said.acts[(len(said.acts) + 1) // 2 :]})
+        else:
+            return data
 
 
 def receive(collector: socket.socket) -> tuple[bytes, list[int]]:

@@ -15,11 +15,12 @@ from kerneld.errors import SourceUnavailable, UnsafeFile
 from kerneld.model.effects import ReadJournal
 from kerneld.model.facts import Fact, SourceState
 from kerneld.model.records import ManagerAct
-from kerneld.model.wire import JournalParsed, LogForm
+from kerneld.model.wire import MAX_DATAGRAM_BYTES, JournalOrder, JournalParsed, LogForm, Told
 from kerneld.parse.log_files import Syslog, parse_slurmd
 from kerneld.proc import files
 from kerneld.proc.files import check_system_log, open_system_log
 from kerneld.reader.journal import Journal
+from kerneld.reader.outbox import datagram_of
 from kerneld.sources import journal, log_files
 from kerneld.sources.batches import BATCH_BYTES
 from kerneld.sources.log_files import MAX_LINE_BYTES, LogFilesSource, Tail, wanted
@@ -100,6 +101,33 @@ def test_any_other_line_of_syslog_is_nothing(line: bytes) -> None:
     assert Syslog(UTC).feed(line + b"\n", latest=NOW) == ()
     [act] = Syslog(UTC).feed(line + b"\nNov 27 14:00:00 vm " + KILL + b"\n", latest=NOW)
     assert act.pid == 7
+
+
+DENSEST = b"Nov 7 1:56:06 h systemd-oomd: Killed /" + b"\x01" * 70 + b" due to memory\n"
+"""what grows most on its way to the collector"""
+
+
+@pytest.mark.parametrize(
+    ("form", "line", "least"),
+    [
+        ("slurmd", ENDED.replace(b"2026-11", b"0001-11", 1), 1),
+        ("slurmd", ENDED.replace(b"2026-11", b"9999-11", 1), 1),
+        ("syslog", DENSEST * (BATCH_BYTES // len(DENSEST)), 50),
+    ],
+    ids=["long ago", "far to come", "densest"],
+)
+def test_no_batch_tells_what_the_collector_cannot_take(form: LogForm, line: bytes, least: int) -> None:
+    """It took it for a reader's failure, and handed the same batch to the next reader, for ever."""
+    fd = os.memfd_create("batch")
+    os.write(fd, line)
+    told = Journal("").read(JournalOrder(number=1, form=form), fd)
+    os.close(fd)
+    data = datagram_of(told)
+    assert len(data) <= MAX_DATAGRAM_BYTES
+    said = Told.model_validate_json(data, strict=True).said
+    assert isinstance(said, JournalParsed)
+    assert said.acts == told.acts[-len(said.acts) :]
+    assert len(said.acts) >= least
 
 
 # ---------------------------------------------------------------- which file is read
