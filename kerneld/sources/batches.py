@@ -5,21 +5,25 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from kerneld.model.effects import ReadJournal
+from kerneld.model.facts import SourceLost
 from kerneld.model.wire import JournalOrder, JournalParsed, LogForm
 from kerneld.sources.source import Mailbox, Outlet
 
 BATCH_BYTES = 16 * 1024
 """what it tells must fit into one datagram of the reader"""
 ANSWER_S = 5.0
+MOST_TRIES = 5
+"""a batch that readers end over must not end all of them, nor keep back what comes behind it"""
 
 
 class Batches:
-    """read: hands a batch to the reader process; its answer comes by `parsed`, in another thread."""
+    """name: of the source. read: hands a batch to the reader process; `parsed` gets its answer."""
 
-    def __init__(self, read: Callable[[ReadJournal], None], mailbox: Mailbox) -> None:
-        self._read, self._mailbox = read, mailbox
+    def __init__(self, name: str, read: Callable[[ReadJournal], None], mailbox: Mailbox) -> None:
+        self._name, self._read, self._mailbox = name, read, mailbox
         self._inbox: deque[JournalParsed] = deque(maxlen=16)
         self._number = 0
 
@@ -28,19 +32,24 @@ class Batches:
         self._mailbox.wake()
 
     def hand_over(self, batch: bytes, form: LogForm, outlet: Outlet) -> JournalParsed | None:
-        """Its answer, once its acts are told; None: it is time to stop.
+        """Its answer, once its acts are told; None: it is time to stop, or no reader answers.
 
         A reader that was started again has not heard of the batch: it gets it again.
         """
         self._number += 1
-        told = None
-        while told is None and not outlet.stopping.is_set():
+        for _ in range(MOST_TRIES):
             order = JournalOrder(number=self._number, form=form)
             self._read(ReadJournal(order, _in_memory(batch)))
             told = self._answer(outlet)
-        for act in told.acts if told else ():
-            outlet.emit(act)
-        return told
+            if told is not None:
+                for act in told.acts:
+                    outlet.emit(act)
+                return told
+            if outlet.stopping.is_set():
+                return None
+        reason = f"the reader did not answer {MOST_TRIES} times to the same lines"
+        outlet.emit(SourceLost(datetime.now(UTC), self._name, None, reason))
+        return None
 
     def _answer(self, outlet: Outlet) -> JournalParsed | None:
         until_s = time.monotonic() + ANSWER_S

@@ -83,7 +83,7 @@ class JournalSource:
     def __init__(self, *, read: Callable[[ReadJournal], None] | None, since: datetime) -> None:
         self._since = since
         self._mailbox = Mailbox(latest=1)
-        self._batches = Batches(read, self._mailbox) if read else None
+        self._batches = Batches(self.name, read, self._mailbox) if read else None
         self._cursor: str | None = None
 
     def control(self, effect: Effect) -> None:

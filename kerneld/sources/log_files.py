@@ -57,7 +57,7 @@ class LogFilesSource:
     ) -> None:
         self._look_for = look
         self._mailbox = Mailbox(latest=1)
-        self._batches = Batches(read, self._mailbox)
+        self._batches = Batches(self.name, read, self._mailbox)
         self._tails: dict[str, Tail] = {}
         self._refused: str | None = None
 

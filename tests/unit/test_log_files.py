@@ -13,7 +13,7 @@ import pytest
 from kerneld.doctor import sources as doctor
 from kerneld.errors import SourceUnavailable, UnsafeFile
 from kerneld.model.effects import ReadJournal
-from kerneld.model.facts import Fact, SourceState
+from kerneld.model.facts import Fact, SourceLost, SourceState
 from kerneld.model.records import ManagerAct
 from kerneld.model.wire import MAX_DATAGRAM_BYTES, JournalOrder, JournalParsed, LogForm, Told
 from kerneld.parse.log_files import Syslog, parse_slurmd
@@ -21,7 +21,7 @@ from kerneld.proc import files
 from kerneld.proc.files import check_system_log, open_system_log
 from kerneld.reader.journal import Journal
 from kerneld.reader.outbox import datagram_of
-from kerneld.sources import journal, log_files
+from kerneld.sources import batches, journal, log_files
 from kerneld.sources.batches import BATCH_BYTES
 from kerneld.sources.log_files import MAX_LINE_BYTES, LogFilesSource, Tail, wanted
 from kerneld.sources.source import Outlet
@@ -339,3 +339,22 @@ def test_a_log_that_may_not_be_read_any_more_is_said(
     assert isinstance(state, SourceState)
     assert not state.up
     assert "slurmd.log: there is a symbolic link on its path" in state.reason
+
+
+def test_lines_that_no_reader_survives_are_given_up(
+    running: tuple["queue.Queue[Fact]", Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They ended each reader anew, and what came behind them was never read."""
+    facts, log = running
+    assert facts.get(timeout=10).up  # type: ignore[union-attr]
+    time.sleep(0.1)
+    monkeypatch.setattr(batches, "ANSWER_S", 0.02)
+    with monkeypatch.context() as broken:
+        broken.setattr(Journal, "read", lambda *_: JournalParsed(number=0))
+        add(log, ENDED)
+        lost = facts.get(timeout=10)
+    assert isinstance(lost, SourceLost)
+    assert lost.source == "log-files"
+    monkeypatch.setattr(batches, "ANSWER_S", 5.0)
+    add(log, ENDED)
+    assert isinstance(facts.get(timeout=10), ManagerAct)
