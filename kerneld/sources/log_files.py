@@ -5,6 +5,7 @@ which it tells nothing; the reader process parses the rest.
 """
 
 import os
+import stat
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -150,18 +151,28 @@ class Tail:
         return data[:end]
 
     def _begins_anew(self) -> bool:
-        """Whether it was cut (logrotate's copytruncate), or its name is another file's by now."""
+        """Whether it was cut (logrotate's copytruncate), or is written under its name elsewhere by now.
+
+        logrotate makes the new file first; until the daemon is told of it, it goes on in the old one.
+        """
+        try:
+            named = os.stat(self.path, follow_symlinks=False)
+        except OSError:
+            named = None  # it is being rotated
         own = os.fstat(self._fd)
         if own.st_size < self._offset:
             self._start_at_0()
             return True
+        if named is None or (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino):
+            return False
+        if own.st_size > self._offset:
+            return True
+        if stat.S_ISREG(named.st_mode) and not named.st_size:
+            return False
         try:
-            named = os.stat(self.path, follow_symlinks=False)
-            if (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino):
-                return False
             fd = open_system_log(self.path)
         except OSError:
-            return False  # it is being rotated
+            return False
         os.close(self._fd)
         self._fd = fd
         self._start_at_0()

@@ -258,6 +258,18 @@ def test_a_rotated_log_is_read_to_its_end_and_then_the_new_one(log: Path) -> Non
     assert taken(tail) == b"second\n"
 
 
+def test_a_rotated_log_is_read_until_somebody_writes_into_the_new_one(log: Path) -> None:
+    """logrotate makes the new file, and tells the daemon of it once all logs are rotated."""
+    tail = Tail(str(log), "slurmd")
+    log.rename(log.with_suffix(".1"))
+    log.touch(mode=0o640)
+    assert taken(tail) == b""
+    add(log.with_suffix(".1"), b"last\n")
+    assert taken(tail) == b"last\n"
+    add(log, b"first\n")
+    assert taken(tail) == b"first\n"
+
+
 def test_a_log_that_is_cut_in_place_is_read_from_its_start(log: Path) -> None:
     tail = Tail(str(log), "slurmd")
     add(log, b"one\n")
