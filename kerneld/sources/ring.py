@@ -18,8 +18,8 @@ _MOST_UNITS = (1 << 32) - 1
 class Ring:
     """(seconds, bytes) in order of time, at most CAPACITY: of a plateau its first and last moment.
 
-    When it is full, the older half is thinned pairwise, of two samples the larger one staying: the
-    maximum is never lost, and what is twice as old is kept half as finely.
+    When it is full, the older half is thinned pairwise, of two samples the larger one staying, of two
+    equal ones the first: the maximum is never lost, and what is twice as old is kept half as finely.
 
     One thread appends, or moves seen_s on while the last value stands. Others may read meanwhile
     without a lock: a value is there before its time, and thinning makes new columns instead of
@@ -142,7 +142,7 @@ def _insert(columns: "tuple[array[int], array[int]]", at: int, ticks: int, units
 
 def _thinned(times: "array[int]", values: "array[int]") -> "tuple[array[int], array[int]]":
     half = CAPACITY // 2
-    kept = [i if values[i] > values[i + 1] else i + 1 for i in range(0, half, 2)]
+    kept = [i if values[i] >= values[i + 1] else i + 1 for i in range(0, half, 2)]
     return (
         array("I", [times[i] for i in kept]) + times[half:],
         array("I", [values[i] for i in kept]) + values[half:],

@@ -83,6 +83,19 @@ def test_a_process_that_stands_still_takes_two_places() -> None:
     )
 
 
+@pytest.mark.parametrize("changes", [1, 2, 3])
+def test_a_plateau_begins_when_it_began_however_often_it_is_thinned(changes: int) -> None:
+    """A kernel that rested at 5 GiB for an hour was shown to hold little for all of it."""
+    ring = Ring(0.0)
+    for second in range(changes):
+        ring.append(float(second), second * UNIT_BYTES)
+    for second in range(changes, 3600):
+        ring.append(float(second), 99 * UNIT_BYTES)
+    for tick in range(2 * CAPACITY):
+        ring.append(3600 + tick / 20, tick % 9 * UNIT_BYTES)
+    assert {ring.last_at(at) for at in (10.0, 1800.0, 3598.0)} == {99 * UNIT_BYTES}
+
+
 @given(
     st.lists(st.integers(0, (1 << 32) - 1), min_size=1, max_size=1500, unique=True), st.integers(2, 300)
 )
