@@ -26,8 +26,8 @@ class _Process:
     """packed: the lines of its maps when executable_kib was that, else problem says why there are none.
 
     due_s: of the next look, None: it has ended; whole_due_s: of the next that is taken even if no more
-    is mapped than mapped_pages. written: files open to write, where segfaults are caught. handle: of
-    its cells.
+    is mapped than mapped_pages, what was mapped at the last. written: files open to write, where
+    segfaults are caught. handle: of its cells.
     """
 
     process: Process
@@ -107,6 +107,8 @@ class Executed:
             known.mapped_pages, known.whole_due_s = mapped or 0, now_s + REST_LOOK_S
             if not self._look_wholly(known):
                 return  # what was mapped stays known until its case is settled
+        else:
+            known.mapped_pages = mapped  # an array went: less than that may be mapped anew
         pause_s = known.pause_s if known.busy else REST_LOOK_S
         grid_s = TOGETHER_S if pause_s >= BUSY_LOOK_S else FIRST_LOOK_S
         self._plan(known, grid_s * round((now_s + pause_s) / grid_s))

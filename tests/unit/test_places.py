@@ -398,6 +398,30 @@ def test_of_a_process_that_maps_no_more_only_the_first_look_is_whole(
     assert wholes == pytest.approx([100.0, 100.05, 105.0, 115.0, now_s])
 
 
+def test_what_is_mapped_where_an_array_went_is_looked_at(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`del big; import torch`: less is mapped than before, and new code among it."""
+    wholes: list[float] = []
+    mapped, now_s = [1000], 100.0
+
+    def counted(pid: int, *, proc_root: str) -> tuple[int, bool] | None:
+        wholes.append(now_s)
+        return read_mapped_status(pid, proc_root=proc_root)
+
+    monkeypatch.setattr(executed, "read_mapped_status", counted)
+    with loaded(library) as at:
+        kept = Executed(mapped_pages=lambda _: mapped[0])
+        kept.add(at.process, now_s)
+        kept.look(now_s)
+        kept.mark_busy(at.process.key, True, now_s)
+        while now_s < 104:
+            now_s = kept.next_look_s() or now_s
+            mapped[0] = 1000 if now_s < 101 else 100 if now_s < 103 else 200
+            kept.look(now_s)
+    assert wholes == pytest.approx([100.0, 100.05, 103.2])
+
+
 def test_looks_are_dense_as_a_cell_begins_and_sparse_at_rest(library: Path) -> None:
     with loaded(library) as at:
         kept = Executed(mapped_pages=lambda _: None)
