@@ -10,6 +10,8 @@ PERIOD_S = 0.25
 the socket's buffers take all"""
 
 _libc = ctypes.CDLL(None, use_errno=True)
+if not hasattr(_libc, "timer_create"):
+    _libc = ctypes.CDLL("librt.so.1", use_errno=True)  # before glibc 2.34
 
 
 class _SigEvent(ctypes.Structure):
@@ -40,15 +42,20 @@ def heed_continue() -> None:
 
 
 class GoingOn:
-    """While it is on, a stop of this process lasts PERIOD_S at most."""
+    """While it is on, a stop of this process lasts PERIOD_S at most.
+
+    A timer counts as a signal that waits: its user may have no more of them (RLIMIT_SIGPENDING). Then a
+    stop lasts, and kernels are heard all the same.
+    """
 
     def __init__(self) -> None:
-        event = _SigEvent(None, signal.SIGCONT, 0)
-        self._timer = ctypes.c_void_p()
-        made = _libc.timer_create(time.CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer))
-        _must(made)
+        event, timer = _SigEvent(None, signal.SIGCONT, 0), ctypes.c_void_p()
+        made = _libc.timer_create(time.CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer))
+        self._timer = timer if made == 0 else None
 
     def turn(self, *, on: bool) -> None:
+        if self._timer is None:
+            return
         period_ns = int(PERIOD_S * 1e9) if on else 0
         spec = _TimerSpec(0, period_ns, 0, period_ns)
         _must(_libc.timer_settime(self._timer, 0, ctypes.byref(spec), None))
