@@ -48,6 +48,7 @@ SLURM: dict[Deed, str] = {
     "node-failed": "it took the node of its job for failed",
 }
 SENT = (signal.SIGTERM, signal.SIGKILL, signal.SIGABRT, signal.SIGHUP)
+SENT_BY_SLURM = (signal.SIGTERM, signal.SIGKILL)
 
 
 def judge(case: Case) -> Verdict | None:
@@ -78,11 +79,11 @@ def _its_signal(case: Case, act: ManagerAct) -> tuple[Evidence, ...]:
 
 def _went_along(case: Case, act: ManagerAct) -> bool:
     """By a signal of the manager's; or it left in good order, as its server had it do, or was one."""
-    end, sent = exit_of(case), deadly_signal(case)
-    if sent is not None and not sent.by_linux and not by_manager(sent, act):
+    end, sent, slurm = exit_of(case), deadly_signal(case), act.manager == "Slurm"
+    if sent is not None and not by_manager(sent, act) and (slurm or not sent.by_linux):
         return False
     if end.signal is not None:
-        return end.signal in SENT
+        return end.signal in (SENT_BY_SLURM if slurm else SENT)
     asked = case.scope is Scope.SERVER or case.server_end is not None
     return end.code in (0, 1) and (asked or announced_shutdown(case) is not None)
 

@@ -145,6 +145,10 @@ SLURM = {
     ),
     "Linux was faster": (death(signal=9, acts=(OVER,), log=(oom(),)), C.OOM_CGROUP, CERTAIN),
     "it crashed meanwhile": (death(signal=11, acts=(OVER, TIME)), C.SEGFAULT, CERTAIN),
+    "it gave up meanwhile": (death(signal=6, acts=(OVER, TIME)), C.ABORT, CERTAIN),
+    "Linux killed it meanwhile": (
+        death(signal=9, acts=(OVER, TIME), signals=(sent(9, code=128),)), C.KILLED, LIKELY,
+    ),
     "cancelled": (death(signal=9, acts=(CANCELLED,)), C.KILLED, LIKELY),
     "cancelled, and by the trace": (
         death(signal=9, acts=(CANCELLED,), signals=(BY_STEPD,)), C.KILLED_BY_PROCESS, CERTAIN,
