@@ -183,9 +183,12 @@ def shot_by_another(case: Case) -> bool:
 
 
 def act_upon(case: Case, *deeds: Deed) -> ManagerAct | None:
-    """What a manager says last that it did of these; one that names the process counts first."""
-    acts = [act for act in case.acts if act.did in deeds]
-    return next((act for act in reversed(acts) if act.pid is not None), acts[-1] if acts else None)
+    """What a manager says last that it did of these.
+
+    What is vouched for counts first, then what names the process.
+    """
+    acts = (act for act in reversed(case.acts) if act.did in deeds)
+    return max(acts, key=lambda act: (act.is_vouched, act.pid is not None), default=None)
 
 
 def asked_of_server(case: Case, did: Deed) -> ManagerAct | None:

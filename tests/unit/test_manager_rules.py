@@ -215,6 +215,9 @@ MANAGERS = {
     "time limit, sender traced": (
         death(signal=15, acts=(LIMIT,), signals=(BY_PID_1,)), MANAGER, CERTAIN,
     ),
+    "time limit, and what anybody has Slurm say behind it": (
+        death(signal=15, acts=(LIMIT, TIME), signals=(BY_PID_1,)), MANAGER, CERTAIN,
+    ),
     "session's end": (death(signal=15, acts=(by_systemd("session-end"),)), MANAGER, LIKELY),
     "start timeout, named": (
         death(signal=9, acts=(by_systemd("start-timeout"), SHOT)), MANAGER, CERTAIN,
