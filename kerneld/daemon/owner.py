@@ -5,6 +5,7 @@ One thread, and the only one that touches tracking, correlation, diagnosis and t
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -165,19 +166,19 @@ class Owner:
             self._changed |= self.correlator.parent_ended(death.ended, case_uuid=case_uuid)
 
     def _number(self, uuids: Collection[str]) -> None:
-        """Say how many lives of each kernel id came before, over restarts of kerneld too."""
-        cases = [self.correlator.case(case_uuid) for case_uuid in uuids]
+        """Say how many lives of each kernel id came before, stored or not, over restarts of kerneld."""
+        cases = sorted(map(self.correlator.case, uuids), key=lambda case: case.died_at)
         ids = {case.uuid: case.kernel.id for case in cases if case.kernel}
-        if not ids:
-            return
         try:
-            lives = self.rooms.store.lives_of(set(ids.values()), besides=ids)
+            lives = Counter(self.rooms.store.lives_of(set(ids.values()), besides=ids) if ids else ())
         except StoreError as problem:
             log.error("%s", problem)
             return
-        for case_uuid, kernel_id in ids.items():
-            if kernel_id in lives:
-                self.correlator.number(case_uuid, lives[kernel_id])
+        for case in cases:
+            if case.kernel is not None:
+                if lives[case.kernel.id] > case.kernel.restarts:
+                    self.correlator.number(case.uuid, lives[case.kernel.id])
+                lives[case.kernel.id] += case.scope is Scope.KERNEL
 
     # ------------------------------------------------------------------ verdicts
 

@@ -5,11 +5,13 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from owner_rig import LATER, desk, ended, kernel_seen
 from store_rig import NOW, a_process
 
 from kerneld.daemon.absence import deaths_unseen
 from kerneld.daemon.loops import SUCCESSION
+from kerneld.errors import StoreError
 from kerneld.model.incident import Incident, LoopPart
 from kerneld.model.vocabulary import Scope
 from kerneld.store import Store
@@ -61,6 +63,28 @@ def test_deaths_of_one_kernel_in_quick_succession_are_a_loop(tmp_path: Path) -> 
     assert first.loop is None
     assert [end.loop for end in rest] == [LoopPart(id=first.uuid, count=n) for n in (2, 3, 4)]
     assert {end.loop_id for end in (first, *rest)} == {first.uuid}
+
+
+def test_lives_that_a_full_disk_kept_back_are_numbered_and_a_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are stored at once: none of them stands in the database as another one's forerunner."""
+    seconds = (0, 9, 18)
+    with desk(tmp_path / "kerneld" / "k.db") as daemon:
+        with monkeypatch.context() as full:
+            full.setattr(Store, "save_all", refuse)
+            for second, pid in zip(seconds, range(KERNEL, KERNEL + 3), strict=True):
+                seen = replace(kernel_seen(pid), connection_file=FILE)
+                daemon.owner.feed([seen, ended(pid, at=NOW + timedelta(seconds=second))])
+        daemon.owner.feed(())
+        daemon.owner.settle(LATER)
+        ends = sorted(daemon.store.ends(), key=lambda end: end.died_at)
+    assert [end.kernel.restarts for end in ends if end.kernel] == [0, 1, 2]
+    assert [end.loop is None for end in ends] == [True, False, False]
+
+
+def refuse(*_: object) -> None:
+    raise StoreError("the disk is full")
 
 
 def test_deaths_that_are_far_apart_are_no_loop(tmp_path: Path) -> None:
