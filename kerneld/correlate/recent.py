@@ -30,6 +30,7 @@ KEPT_SIGNALS = 1024
 KEPT_LOOKS = 16
 LOOK_WINDOW = timedelta(seconds=60)
 KEPT_ACTS = 256
+"""of those that are vouched for, and of the others: who logs what he likes must not push those out"""
 LOSS_WINDOW = timedelta(seconds=60)
 
 
@@ -41,6 +42,7 @@ class Recent:
         self.server_ends: dict[ProcessKey, ServerEnd] = {}
         self._signals: deque[SignalSent] = deque(maxlen=KEPT_SIGNALS)
         self._acts: deque[ManagerAct] = deque(maxlen=KEPT_ACTS)
+        self._words: deque[ManagerAct] = deque(maxlen=KEPT_ACTS)
         self._crashes: deque[ThreadCrashed] = deque(maxlen=KEPT_CRASHES)
         self._exits: dict[ProcessKey, list[ExitLearned]] = {}
         self._looks: deque[LookedAround] = deque(maxlen=KEPT_LOOKS)
@@ -71,12 +73,13 @@ class Recent:
         if isinstance(fact, SignalSent):
             self._signals.append(fact)
         else:
-            self._acts.append(fact)
+            (self._acts if fact.is_vouched else self._words).append(fact)
 
     def sent_to(self, pid: int) -> list[SignalSent | ManagerAct]:
         """What may have been meant for this process: a manager's word may name a cgroup or a unit."""
         signals = [sent for sent in self._signals if sent.pid == pid]
-        return [*signals, *(act for act in self._acts if act.pid in (pid, None))]
+        acts = (*self._acts, *self._words)
+        return [*signals, *(act for act in acts if act.pid in (pid, None))]
 
     def exit_told(self, learned: ExitLearned) -> None:
         """Some accounts of an exit are told before the pidfd wakes: they wait for their death."""

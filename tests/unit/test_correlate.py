@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kerneld.correlate import Correlator
+from kerneld.correlate.matching import MOST_WORDS
+from kerneld.correlate.recent import KEPT_ACTS
 from kerneld.model.case import Case
 from kerneld.model.death import Death, Successor
 from kerneld.model.facts import (
@@ -27,7 +29,7 @@ from kerneld.model.readings import (
     PeakReading,
     Surroundings,
 )
-from kerneld.model.records import LogEvent, LogRecord
+from kerneld.model.records import LogEvent, LogRecord, ManagerAct
 from kerneld.model.said import KernelStatus, ShutdownAnnounced
 from kerneld.model.vocabulary import ExitHow, Scope, ServerKind
 
@@ -258,3 +260,26 @@ def test_the_last_looks_before_a_death_and_the_one_after_it_are_its_own(
     case = correlator.case("u")
     assert [look.at for look in case.surroundings] == [NOW - 2 * SECOND, NOW + 0.1 * SECOND]
     assert case.disk_free_bytes == 5
+
+
+def act(line: str, *, is_vouched: bool) -> ManagerAct:
+    return ManagerAct(
+        at=NOW, manager="systemd-oomd", did="killed-for-memory", cgroup="/user", is_vouched=is_vouched,
+        line=line,
+    )  # fmt: skip
+
+
+def test_words_without_number_neither_hide_what_is_vouched_for_nor_fill_a_case(
+    correlator: Correlator,
+) -> None:
+    """Anybody logs as many as he likes where no journal is kept."""
+    correlator.feed(act("before", is_vouched=True))
+    for number in range(2 * KEPT_ACTS):
+        correlator.feed(act(f"forged {number}", is_vouched=False))
+    case = opened(correlator)
+    for number in range(2 * KEPT_ACTS):
+        correlator.feed(act(f"forged again {number}", is_vouched=False))
+    correlator.feed(act("behind", is_vouched=True))
+    acts = correlator.case(case.uuid).acts
+    assert {one.line for one in acts if one.is_vouched} == {"before", "behind"}
+    assert len(acts) == 2 + MOST_WORDS
