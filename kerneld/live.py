@@ -100,7 +100,7 @@ class LiveWriter:
         gone = [(pid,) for pid in self._written.keys() - rows.keys()]
         new = [
             (row.pid, row.kernel_id, row.uid, row.state, row.document)
-            for row in living
+            for row in rows.values()
             if self._written.get(row.pid) is not row
         ]
         run = self._connection.execute

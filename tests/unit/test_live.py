@@ -148,3 +148,12 @@ def test_readers_never_see_half_a_write(path: Path) -> None:
             found = read_living(path)
             assert found.daemon is not None
             assert len(found.states) == 1 + found.daemon.lost % 5
+
+
+def test_two_rows_of_one_pid_are_one_and_stay_it(path: Path) -> None:
+    """The end of the one was not seen yet: each write took the other for new, and told the older."""
+    old, new = a_row(1), row_of(a_state(1).model_copy(update={"kernel_id": "new"}))
+    with LiveWriter(path) as live:
+        for _ in range(2):
+            live.write([old, new], a_daemon(), at=NOW)
+            assert [state.kernel_id for state in read_living(path).states] == ["new"]
