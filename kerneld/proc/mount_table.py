@@ -21,6 +21,7 @@ class _Table:
     def read(self) -> bytes:
         with self._asking:
             if not self._data or self._change.poll(0):
+                self._data = b""  # a change is told once: a reading that fails is made again
                 os.lseek(self._fd, 0, os.SEEK_SET)
                 self._data = b"".join(iter(lambda: os.read(self._fd, _PIECE_BYTES), b""))
             return self._data

@@ -12,6 +12,7 @@ import pytest
 
 from kerneld.discover.table import FileTable
 from kerneld.errors import UnsafeFile
+from kerneld.proc import mount_table
 from kerneld.proc.files import means_the_same, open_connection_file
 
 CONTENT = b'{"shell_port": 1}'
@@ -215,3 +216,30 @@ print(*seen, place.encode() in own_mountinfo())
         text=True,
     )
     assert told.stdout.split() == ["False", "False", "True", "True", "False"], told.stderr
+
+
+def test_a_table_of_mounts_that_could_not_be_read_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its change is told once: behind a reading that failed the old one was believed for good."""
+    table = mount_table._Table()
+    whole = table.read()
+    told = iter([[(0, 0)]])
+
+    class Changed:
+        """A poll that tells of one change."""
+
+        def poll(self, _: int) -> list[tuple[int, int]]:
+            return next(told, [])
+
+    table._change = Changed()  # type: ignore[assignment]
+    table._data = b"old"
+    with monkeypatch.context() as short:
+        short.setattr(os, "read", refuse)
+        with pytest.raises(OSError, match="no memory"):
+            table.read()
+    assert table.read() == whole
+
+
+def refuse(*_: object) -> bytes:
+    raise OSError("no memory")
