@@ -23,7 +23,7 @@ from kerneld.reader.journal import Journal
 from kerneld.reader.outbox import datagram_of
 from kerneld.sources import batches, journal, log_files
 from kerneld.sources.batches import BATCH_BYTES
-from kerneld.sources.log_files import MAX_LINE_BYTES, LogFilesSource, Tail, wanted
+from kerneld.sources.log_files import MAX_LINE_BYTES, MOST_PARSED, LogFilesSource, Tail, wanted
 from kerneld.sources.source import Outlet
 
 CAPTURED = Path(__file__).parents[1] / "captured" / "log_files"
@@ -370,3 +370,20 @@ def test_lines_that_no_reader_survives_are_given_up(
     monkeypatch.setattr(batches, "ANSWER_S", 5.0)
     add(log, ENDED)
     assert isinstance(facts.get(timeout=10), ManagerAct)
+
+
+def test_who_floods_a_log_costs_the_reader_little(running: tuple["queue.Queue[Fact]", Path]) -> None:
+    """A MiB a second of earlyoom's lines took all of a core."""
+    facts, log = running
+    assert facts.get(timeout=10).up  # type: ignore[union-attr]
+    time.sleep(0.1)
+    add(log, ENDED * (4 * MOST_PARSED * BATCH_BYTES // len(ENDED)))
+    told: list[Fact] = []
+    while not told or not isinstance(told[-1], SourceLost):
+        told.append(facts.get(timeout=10))
+    assert "grew too fast" in told[-1].reason
+    assert len(told) <= 2 * MOST_PARSED * BATCH_BYTES // len(ENDED)
+    time.sleep(0.2)
+    add(log, ENDED)
+    while not isinstance(facts.get(timeout=10), ManagerAct):
+        pass
