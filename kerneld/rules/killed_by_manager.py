@@ -82,6 +82,8 @@ def _went_along(case: Case, act: ManagerAct) -> bool:
     end, sent, slurm = exit_of(case), deadly_signal(case), act.manager == "Slurm"
     if sent is not None and not by_manager(sent, act) and (slurm or not sent.by_linux):
         return False
+    if slurm and by_systemd(case):
+        return False
     if end.signal is not None:
         return end.signal in (SENT_BY_SLURM if slurm else SENT)
     asked = case.scope is Scope.SERVER or case.server_end is not None

@@ -30,7 +30,7 @@ def judge(case: Case) -> Verdict | None:
     if act is None or oom_line(case) is not None:
         return None
     own = act_upon(case, "time-limit", "start-timeout", "watchdog", "session-end")
-    if own is not None or not (end.signal in SENT or end.code in (0, 1)):
+    if (own is not None and own.is_vouched) or not (end.signal in SENT or end.code in (0, 1)):
         return None
     proof = by_systemd(case)
     if sent is not None and not sent.by_linux and not proof:

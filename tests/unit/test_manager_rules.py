@@ -264,6 +264,9 @@ MANAGERS = {
     "SIGHUP by a person": (death(signal=1, signals=(sent(1),)), PERSON, CERTAIN),
     "its unit was stopped": (death(signal=15, acts=(STOP,)), C.SERVER_STOPPED, LIKELY),
     "its unit's stop killed it": (death(signal=9, acts=(STOP, SHOT)), C.SERVER_STOPPED, CERTAIN),
+    "its unit's stop killed it, whatever anybody has Slurm say": (
+        death(signal=9, acts=(STOP, SHOT, TIME)), C.SERVER_STOPPED, CERTAIN,
+    ),
     "its unit was stopped, but a person was faster": (
         death(signal=9, acts=(STOP,), signals=(sent(9),)), PERSON, CERTAIN,
     ),
