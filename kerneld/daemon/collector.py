@@ -84,12 +84,12 @@ class Collector:
             for fact in facts:
                 self._note(fact)
             owner.feed(fact for fact in facts if not isinstance(fact, Stop))
-            now = time.monotonic()
-            if not facts or now - reconsidered_at > WITHIN_S:
+            now, stops = time.monotonic(), any(isinstance(fact, Stop) for fact in facts)
+            if stops or not facts or now - reconsidered_at > WITHIN_S:
                 owner.reconsider()
                 reconsidered_at = now
             owner.settle(now)
-            if any(isinstance(fact, Stop) for fact in facts):
+            if stops:
                 return
             if now >= housekeeping_at:
                 self.lag_s = now - housekeeping_at

@@ -10,10 +10,14 @@ from owner_rig import LATER, desk, ended, kernel_seen
 from store_rig import NOW, a_process
 
 from kerneld.daemon.absence import deaths_unseen
+from kerneld.daemon.collector import Collector
 from kerneld.daemon.loops import SUCCESSION
+from kerneld.daemon.systemd import ServiceManager
 from kerneld.errors import StoreError
+from kerneld.model.facts import Stop
 from kerneld.model.incident import Incident, LoopPart
-from kerneld.model.vocabulary import Scope
+from kerneld.model.records import ManagerAct
+from kerneld.model.vocabulary import Cause, Scope
 from kerneld.store import Store
 
 SERVER, KERNEL = 4_194_305, 4_194_306
@@ -103,3 +107,24 @@ def test_another_users_kernel_of_the_same_name_is_no_part_of_a_loop(tmp_path: Pa
         at.owner.feed([seen, ended(second)])
         at.owner.settle(LATER)
         assert [end.loop for end in at.store.ends()] == [None, None]
+
+
+def test_what_is_learned_with_the_stop_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Second looks wait for a moment without facts; behind a stop none comes."""
+    kill = ManagerAct(
+        at=NOW,
+        manager="earlyoom",
+        did="killed-for-memory",
+        pid=KERNEL,
+        signal=9,
+        line="sending SIGKILL",
+    )
+    batches = iter([[kernel_seen(KERNEL), ended(KERNEL)], [kill, Stop("SIGTERM")]])
+    collector = Collector([], manager=ServiceManager())
+    monkeypatch.setattr(collector, "_batch", lambda _: next(batches))
+    with desk(tmp_path / "kerneld" / "k.db") as at:
+        collector.run(at.owner, lambda *_: None)
+        [end] = at.store.ends()
+    assert end.cause is Cause.OOM_DAEMON
