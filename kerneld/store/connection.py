@@ -68,10 +68,22 @@ def connect_reader(path: Path) -> tuple[Database, tempfile.TemporaryDirectory[st
 
 
 def connect_untouched(path: Path) -> tuple[Database, tempfile.TemporaryDirectory[str] | None]:
-    """A reader that makes no log and no index beside a database that has none: nobody writes to it."""
-    if os.path.exists(f"{path}-wal"):
+    """A reader that makes no log and no index beside a database that has none: nobody writes to it.
+
+    One that never has them (on a network filesystem) is read under its locks: it may be written to.
+    """
+    if os.path.exists(f"{path}-wal") or not _keeps_log(path):
         return connect_reader(path)
     return _connect(path, "mode=ro&immutable=1", _READER), None
+
+
+def _keeps_log(path: Path) -> bool:
+    """https://www.sqlite.org/fileformat2.html#file_format_version_numbers: 1 is a rollback journal."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(20)[18:] != b"\x01\x01"
+    except OSError:
+        return True
 
 
 def connect_damaged(path: Path) -> Database:

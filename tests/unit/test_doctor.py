@@ -26,6 +26,7 @@ from kerneld.model.vocabulary import Mode
 from kerneld.outputs.safe import cells
 from kerneld.sources.journal import NO_JOURNAL
 from kerneld.store import Store
+from kerneld.store.connection import connect_untouched
 from kerneld.store.wholeness import Wholeness, look_over
 
 PLAIN = 20417
@@ -310,6 +311,20 @@ def test_damage_behind_a_right_header_is_told_and_nothing_touched(own: Patient) 
     assert database["works"] is False
     assert f"{own.database} is damaged: " in str(database["says"])
     assert {file: file.read_bytes() for file in own.database.parent.iterdir()} == before
+
+
+def test_a_database_without_a_log_is_looked_over_under_its_locks(tmp_path: Path) -> None:
+    """On a network filesystem it has none; while a recorder wrote, it was told to be damaged."""
+    path = tmp_path / "shared.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("CREATE TABLE t (a)")
+        seen, _ = connect_untouched(path)
+        with contextlib.closing(seen.conn) as reader:
+            for rows in range(3):
+                assert reader.execute("SELECT count(*) FROM t").fetchone() == (rows,)
+                writer.execute("INSERT INTO t VALUES (1)")
+    assert look_over(path) == Wholeness()
+    assert [file.name for file in tmp_path.iterdir()] == ["shared.db"]
 
 
 def test_a_large_database_is_looked_over_for_a_while_only(tmp_path: Path) -> None:
