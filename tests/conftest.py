@@ -141,16 +141,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
     return Rooms(config, log)
 
 
-ALONE = ("live/test_demo.py", "live/test_stopped.py")
-"""their recorders are their own, and ask for nobody's trace"""
-
-
 class Rooms(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         room = Path(file).parent.name
-        if file.endswith(ALONE):
-            return file
         if room == "live" or file.endswith("/test_trace.py"):
             return "live"
         return "system" if room == "system" else file

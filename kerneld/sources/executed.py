@@ -104,7 +104,10 @@ class Executed:
         known.looked_s, known.due_s = now_s, None
         mapped = self._mapped_pages(known.process.key)
         if mapped is None or mapped > known.mapped_pages or now_s >= known.whole_due_s:
-            known.mapped_pages, known.whole_due_s = mapped or 0, now_s + REST_LOOK_S
+            whole_s = (
+                BUSY_LOOK_S if known.busy else REST_LOOK_S
+            )  # a log given to faulthandler maps nothing
+            known.mapped_pages, known.whole_due_s = mapped or 0, now_s + whole_s
             if not self._look_wholly(known):
                 return  # what was mapped stays known until its case is settled
         else:
