@@ -17,10 +17,11 @@ SUSPECTS = {Cause.OOM_CGROUP, Cause.OOM_HOST}
 def test_two_that_die_at_once_beside_a_neighbours_oom_kill_and_a_forged_line(
     report: Report, role: str
 ) -> None:
-    """Two ends, a millisecond apart, each of its own kernel; memory was neither's end."""
+    """Two ends of one moment, each of its own kernel; memory was neither's end."""
     ends = [report.end(role, life) for life in report.of("twins")]
     assert len({end.kernel.id for end in ends if end.kernel}) == 2
-    assert abs(ends[0].died_at - ends[1].died_at) < timedelta(milliseconds=50)
+    # shot one after the other without a pause; a crowded machine lets the second die later
+    assert abs(ends[0].died_at - ends[1].died_at) < timedelta(milliseconds=500)
     for end in ends:
         assert end.cause is seen_as(role, Cause.KILLED), story(end)
         assert not [piece for piece in end.because if piece.source == "linux-log"], story(end)

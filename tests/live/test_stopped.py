@@ -106,7 +106,10 @@ class Stand:
         for kernel in self.kernels.values():
             cleanup.callback(kernel.end)
         self.await_heard()
-        self.shout(2 * BRIEF_S)
+        wait_for(self.are_at_rest, 60, "each kernel is past what it grows by itself")
+
+    def are_at_rest(self) -> bool:
+        return max(self.shout(2 * BRIEF_S).values()) < MOST_KIB // 5
 
     def await_heard(self) -> None:
         """A kernel is heard from its first message on, and after a stop anew."""

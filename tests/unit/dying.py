@@ -17,7 +17,7 @@ from kerneld.parse.procfs import parse_stat
 from kerneld.proc.pidfd import open_pidfd, pidfd_inode
 from kerneld.sources.source import Outlet, Source
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 # how a process ends: shell code, run after a line on stdin, and the wait status without the core bit
 ENDS = {

@@ -39,7 +39,7 @@ def discovering(people: Crowd, *, max_kernels: int) -> Iterator[Running]:
         yield it
 
 
-def await_fact(it: Running, wanted: Callable[[Fact], bool], deadline_s: float = 20) -> Fact:
+def await_fact(it: Running, wanted: Callable[[Fact], bool], deadline_s: float = 40) -> Fact:
     end_s = time.monotonic() + deadline_s
     while time.monotonic() < end_s:
         try:
