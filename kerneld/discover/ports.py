@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from kerneld.model.effects import FindListener, ProbePorts
@@ -58,9 +59,10 @@ class Ports:
         """A process names this file: it need not be looked for."""
         self._finds.pop(handle, None)
 
-    def looked(self) -> Iterator[tuple[ProcessKey, bool]]:
+    def looked(self) -> Iterator[tuple[datetime, ProcessKey, bool]]:
         """Who listens on its ports now (told once), and who does not yet (told four times a second)."""
         for pid, probe in _turn(self._probes):
+            at = datetime.now(UTC)  # before the look: it may take long on a crowded machine
             try:
                 uid = os.stat(f"{self._proc_root}/{pid}").st_uid
                 heard = listens(pid, probe.order.connection, uid=uid, proc_root=self._proc_root)
@@ -73,7 +75,7 @@ class Ports:
                 del self._probes[pid]
             if heard or time.monotonic() - probe.told_at >= SILENCE_TOLD_S:
                 probe.told_at = time.monotonic()
-                yield probe.order.key, heard
+                yield at, probe.order.key, heard
 
     def listeners(self) -> Iterator[tuple[int, int]]:
         """(file's number, pid) for files that no command line names. A stale one has nobody."""

@@ -239,10 +239,10 @@ class DiscoverySource:
     # ------------------------------------------------------------------ ports
 
     def _look_at_ports(self, outlet: Outlet) -> None:
-        for key, heard in self._ports.looked():
+        for at, key, heard in self._ports.looked():
             if heard and key.pid in self._processes:
                 self._look_again(*self._processes.get(key.pid), outlet)
-            outlet.emit((PortsHeard if heard else PortsSilent)(datetime.now(UTC), key))
+            outlet.emit((PortsHeard if heard else PortsSilent)(at, key))
         for handle, pid in self._ports.listeners():
             path, argv = self._table.path(handle), read_argv(pid, proc_root=self._door.proc_root)
             if path and argv:

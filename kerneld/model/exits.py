@@ -1,10 +1,15 @@
 """Accounts of an exit into the one that is believed."""
 
+from datetime import timedelta
 from typing import NamedTuple
 
 from kerneld.model.case import Case
 from kerneld.model.readings import ExitReading
 from kerneld.model.vocabulary import ExitHow
+
+SEEN_SILENT, SILENT_BEFORE_0 = timedelta(seconds=0.6), timedelta(seconds=0.3)
+"""between a look at its ports and its end: four looks a second are told. On a crowded machine they come
+late, and who came up meanwhile, ran a cell and ended is none that never did: a status 0 above all"""
 
 
 class Exit(NamedTuple):
@@ -40,6 +45,12 @@ def believed_exit(readings: tuple[ExitReading, ...]) -> Exit:
 
 def exit_of(case: Case) -> Exit:
     return believed_exit(case.readings)
+
+
+def was_silent(case: Case) -> bool:
+    """Whether a look at its ports just before its end found that it did not listen."""
+    within = SILENT_BEFORE_0 if exit_of(case).code == 0 else SEEN_SILENT
+    return case.silent_at is not None and case.died_at - case.silent_at <= within
 
 
 def disagreement(readings: tuple[ExitReading, ...]) -> str | None:

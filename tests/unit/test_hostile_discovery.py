@@ -216,7 +216,7 @@ def test_a_listener_is_heard_beside_a_thousand_that_never_listen() -> None:
         found = list(ports.listeners())
         assert time.thread_time() - began < 0.5
         assert found == [(5000, os.getpid())]
-        assert [key for key, heard in ports.looked() if heard] == [crowd]
+        assert [key for _, key, heard in ports.looked() if heard] == [crowd]
 
 
 MOUNTS = """

@@ -348,6 +348,20 @@ EXITS = {
         ),
         C.HARD_EXIT, LIKELY,
     ),
+    "a quick run's end in good order, looked at half a second before": (
+        death(
+            code=0, answered=False, busy=None, last_cell=None, server=NBCLIENT,
+            process=YOUNG, silent_at=at(-0.5),
+        ),
+        C.SHUTDOWN, POSSIBLE,
+    ),
+    "status 0 of a run's kernel that a look just before found silent": (
+        death(
+            code=0, answered=False, busy=None, last_cell=None, server=NBCLIENT,
+            process=YOUNG, silent_at=at(-0.2),
+        ),
+        C.STARTUP_FAILURE, LIKELY,
+    ),
     "gone before anything can listen": (
         death(code=1, answered=False, busy=None, last_cell=None, process=process(age_s=0.2)),
         C.STARTUP_FAILURE, LIKELY,
