@@ -69,15 +69,21 @@ def ends(machine: Machine) -> dict[str, Incident]:
     machine.start()
     server = Server(machine)
     kernels = {name: server.open(f"{name}.ipynb") for name in ("idle", "busy")}
-    kernels["busy"][1].execute(BUSY)
+
+    def states() -> list[str | None]:
+        told = {state.kernel_id: state.state for state in machine.living()}
+        return [told.get(kernel_id) for kernel_id, _ in kernels.values()]
 
     def are_heard() -> bool:
-        kernels["idle"][1].kernel_info()  # a kernel at rest says nothing
-        time.sleep(0.2)
-        states = {state.kernel_id: state.state for state in machine.living()}
-        return [states.get(kernel_id) for kernel_id, _ in kernels.values()] == ["idle", "busy"]
+        for _, client in kernels.values():
+            client.kernel_info()  # a kernel at rest says nothing
+        time.sleep(2.5)  # the living are told every 2 s, and a question makes one busy for a moment
+        return states() == ["idle", "idle"]
 
-    wait_for(are_heard, 20, "both kernels are watched and heard")
+    # who hears a kernel only after its cell began does not know that it works
+    wait_for(are_heard, 40, "both kernels are watched and heard")
+    kernels["busy"][1].execute(BUSY)
+    wait_for(lambda: states() == ["idle", "busy"], 20, "one of them works")
     for _, client in kernels.values():
         client.stop_channels()
     assert not next(source for source in machine.sources() if source.name == "journal").up
