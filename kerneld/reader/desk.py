@@ -27,11 +27,9 @@ from kerneld.model.wire import (
     ReadOrder,
     ReleaseOrder,
     StackOrder,
-    StackParsed,
 )
 from kerneld.parse.connection import curve_server_key, parse_connection
 from kerneld.parse.iopub import Publisher, Refusal, parse_iopub, recalled_cell, topics_of
-from kerneld.parse.stacks import MAX_TEXT_BYTES, NoStacks, parse_stacks
 from kerneld.reader.backlog import BYTES_A_TOKEN, Backlog, Heard
 from kerneld.reader.cells import Cells, make_room
 from kerneld.reader.ears import Ear, Ears
@@ -40,6 +38,8 @@ from kerneld.reader.history import last_cell
 from kerneld.reader.journal import Journal, read_log
 from kerneld.reader.libraries import read_library
 from kerneld.reader.outbox import Outbox, receive
+from kerneld.reader.pace import Pace
+from kerneld.reader.stacks import read_stacks
 from kerneld.reader.voice import Voice
 
 STUCK_S = 1.0
@@ -47,9 +47,6 @@ STUCK_S = 1.0
 _MESSAGES_A_TURN, _TURN_S = 16, 0.1
 """orders are looked at between turns: a ping waits for one message at most"""
 _BUDGET_PAUSE_MS = 50
-_TURNS_A_S, _MOST_TURNS = 10.0, 10.0
-"""A message is understood at once; of many kernels' together: each fact alone woke five threads of
-the collector, and 300 busy kernels tell 90 a second"""
 _STUCK_LOOK_MS = 100
 _UNSIGNED = "its messages do not carry the signature of its connection file's key"
 _DEAF = "the collector took no facts for a second, so the reader let go of the kernels"
@@ -90,7 +87,7 @@ class Desk:
         self._journal = Journal(boot_id)
         self._outbox = Outbox(collector)
         self._may_understand = True
-        self._turns, self._counted_at_s = _MOST_TURNS, time.monotonic()
+        self._pace = Pace(time.monotonic())
         self._deaf_since: datetime | None = None
         self._refused = 0
 
@@ -99,7 +96,7 @@ class Desk:
         self._ears.start()
         poll = select.poll()
         while True:
-            rest_s = self._rest_s(time.monotonic())
+            rest_s = self._pace.rest_s(time.monotonic())
             poll.register(self._heard_fd, 0 if rest_s else select.POLLIN)
             wanted = select.POLLIN | (0 if self._outbox.empty else select.POLLOUT)
             poll.register(self._collector, wanted)
@@ -109,15 +106,9 @@ class Desk:
                 self._tell_connected()
             if self._collector.fileno() in ready and not self._take_orders():
                 return
-            if not self._rest_s(time.monotonic()):
+            if not self._pace.rest_s(time.monotonic()):
                 self._understand()
             self._hand_on()
-
-    def _rest_s(self, now_s: float) -> float:
-        """Until the next turn may begin; 0: it may."""
-        self._turns = min(_MOST_TURNS, self._turns + (now_s - self._counted_at_s) * _TURNS_A_S)
-        self._counted_at_s = now_s
-        return max(0.0, (1.0 - self._turns) / _TURNS_A_S)
 
     def _pause_ms(self, rest_s: float) -> float | None:
         """Nothing to do: no timeout at all."""
@@ -157,10 +148,9 @@ class Desk:
             case ListenOrder(handle=handle, implementation=implementation):
                 self._listen(handle, implementation)
             case StackOrder(handle=handle, number=number) if fds:
-                self._outbox.put(self._stacks(handle, number, fds[0]))
+                self._outbox.put(read_stacks(number, fds[0], self._cells_of(handle)))
             case LibraryOrder(handle=handle) as library if fds:
-                file = self._files.get(-1 if handle is None else handle)
-                self._outbox.put(read_library(library, fds[0], file.cells if file else None))
+                self._outbox.put(read_library(library, fds[0], self._cells_of(handle)))
             case JournalOrder() as lines if fds:
                 self._outbox.put(self._journal.read(lines, fds[0]))
             case LogOrder() as asked if fds:
@@ -188,15 +178,9 @@ class Desk:
             self._files[handle] = _File(connection, key, folder, curve_server_key(data))
         return FileParsed(handle=handle, connection=connection)
 
-    def _stacks(self, handle: int, number: int, fd: int) -> StackParsed:
-        began_s = time.thread_time()
-        told = parse_stacks(os.pread(fd, MAX_TEXT_BYTES, 0))
-        if isinstance(told, NoStacks):
-            return StackParsed(number=number, problem=told.reason, no_python=told.no_python)
-        file = self._files.get(handle)
-        told = file.cells.explained(told) if file else told
-        cpu_s = time.thread_time() - began_s
-        return StackParsed(number=number, threads=told.threads, frames=told.frames, cpu_s=cpu_s)
+    def _cells_of(self, handle: int | None) -> Cells | None:
+        file = self._files.get(-1 if handle is None else handle)
+        return file.cells if file else None
 
     def _recall(self, order: HistoryOrder, fd: int) -> None:
         file, found = self._files.get(order.handle), last_cell(order, fd)
@@ -248,7 +232,8 @@ class Desk:
             heard = self._backlog.take(time.monotonic())
             if heard is None:
                 self._may_understand = False
-                self._turns -= 1.0 if understood else 0.0
+                if understood:
+                    self._pace.take()
                 break
             file = self._files.get(heard.handle)
             if file is None or file.publisher is None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ from kerneld.model.facts import SourceLost, SourceState
 from kerneld.model.said import CellFailed, CellStarted, KernelStatus, ListenState, ShutdownAnnounced
 from kerneld.model.wire import WORKING_ON, ReadOrder
 from kerneld.reader.backlog import MAX_BYTES, MAX_MESSAGES, Backlog, Heard
+from kerneld.reader.pace import Pace
 from kerneld.sources.reader import MAX_STRIKES
 
 NOTE = "kerneld-reader-note"
@@ -318,6 +320,23 @@ def test_the_reader_holds_no_descriptor_of_the_collector(rig: Rig, tmp_path: Pat
     assert str(marker) not in targets
     assert path not in targets
     assert len(files) <= 1, "at most where its stderr goes"
+
+
+# ------------------------------------------------------------------ its turns
+
+
+def test_few_messages_are_understood_at_once_and_many_together() -> None:
+    """Ten turns without a pause, ten a second for as long as 90 messages come each second."""
+    pace, taken_s = Pace(0.0), list[float]()
+    for tick in range(10 * 90):
+        now_s = tick / 90
+        if not pace.rest_s(now_s):
+            pace.take()
+            taken_s.append(now_s)
+    assert taken_s[:10] == [tick / 90 for tick in range(10)]
+    assert 100 <= len(taken_s) <= 111
+    assert max(later - earlier for earlier, later in pairwise(taken_s)) < 0.12
+    assert pace.rest_s(11.0) == 0, "after a second's rest at once again"
 
 
 # ------------------------------------------------------------------ that it harms nobody
