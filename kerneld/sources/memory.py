@@ -4,7 +4,7 @@ import logging
 import select
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from kerneld.model.cells import Held
 from kerneld.model.effects import Effect, ForgetMemory, SampleMemory
@@ -19,12 +19,12 @@ from kerneld.sources.cgroup_history import CgroupHistory
 from kerneld.sources.host_history import HostHistory
 from kerneld.sources.memory_track import (
     BUSY_FOR_S,
-    GROWTH_OVER_S,
     SLOW_BUSY_S,
     SLOW_REST_S,
     STATUS_REST_S,
     LivingMemory,
     Track,
+    sampled_by,
 )
 from kerneld.sources.shm_history import ShmHistories
 from kerneld.sources.source import Mailbox, Outlet
@@ -35,7 +35,6 @@ REST_S = 1.0
 NEAR_SHARE = 0.8
 BIG_SHARE = 0.1
 """Page cache fills a cgroup to its limit in all peace: only who holds this much of it is hurried."""
-ACCOUNT_SAMPLES = 240
 
 
 class MemorySource:
@@ -101,7 +100,8 @@ class MemorySource:
                 elif now_s >= busy_due_s:
                     self._sample_busy(now_s)
                     busy_due_s = now_s + self._busy_s
-                self._look_at_turns(now_s)
+                while self._turns:  # a cell's own growth ends where the next one's begins
+                    self._look(self._turns.popleft(), now_s)
                 hurry = any(track.is_busy(now_s) for track in self._living)
                 due_s = min(rest_due_s, busy_due_s) if hurry else rest_due_s
                 poller.poll(max(0.0, due_s - boot_seconds()) * 1000)
@@ -132,11 +132,6 @@ class MemorySource:
             if cgroup is not None:
                 cgroup.sample_usage()
         self._host.sample_busy(now_s)
-
-    def _look_at_turns(self, now_s: float) -> None:
-        """A cell's own growth ends where the next one's begins."""
-        while self._turns:
-            self._look(self._turns.popleft(), now_s)
 
     def _look(self, track: Track, now_s: float) -> bool:
         """False when the process has ended. Growth is told with the room that is left on the host."""
@@ -237,19 +232,16 @@ class MemorySource:
         host, track = self._host.account(died_s), self._tracks.get(key)
         if track is None:
             return host
-        samples = track.ring.pairs(died_s, at_most=ACCOUNT_SAMPLES)
+        sampled = sampled_by(track.ring, died_at)
         vm_bytes, data_bytes = track.vm()
         return host.model_copy(
             update={
-                "samples": samples,
-                "last_bytes": samples[-1][1] if samples else None,
-                "last_at": died_at - timedelta(seconds=samples[-1][0]) if samples else None,
+                **sampled,
                 "vm_bytes": vm_bytes,
                 "data_bytes": data_bytes,
                 "tree_peak_bytes": track.tree_peak_bytes or None,
                 "swap_bytes": track.swap_bytes,
-                "peaks": track.peaks(max((size for _, size in samples), default=0)),
-                "growth_bytes_per_s": track.ring.growth_bytes_per_s(died_s, over_s=GROWTH_OVER_S),
+                "peaks": track.peaks(max((size for _, size in sampled["samples"]), default=0)),
                 "shm": track.shm.fullest(died_s, died_at, boot_seconds()) if track.shm else None,
             }
         )
@@ -257,19 +249,9 @@ class MemorySource:
     def tree_account(self, key: ProcessKey, died_at: datetime) -> MemoryAccount:
         """The same of a process that lives, with all its children, when one of them died."""
         account, track = self.account(key, died_at), self._tracks.get(key)
-        own = dict.fromkeys(("swap_bytes", "vm_bytes", "data_bytes"))
-        if track is None or track.tree_ring is None:
-            return account.model_copy(update={**own, "peaks": ()})
-        died_s = boot_clock(died_at)
-        samples = track.tree_ring.pairs(died_s, at_most=ACCOUNT_SAMPLES)
-        changes = {
-            "samples": samples,
-            "last_bytes": samples[-1][1] if samples else None,
-            "last_at": died_at - timedelta(seconds=samples[-1][0]) if samples else None,
-            "growth_bytes_per_s": track.tree_ring.growth_bytes_per_s(died_s, over_s=GROWTH_OVER_S),
-            "peaks": (),
-        }
-        return account.model_copy(update=own | changes)
+        own = {"swap_bytes": None, "vm_bytes": None, "data_bytes": None, "peaks": ()}
+        ring = track.tree_ring if track else None
+        return account.model_copy(update={**own, **(sampled_by(ring, died_at) if ring else {})})
 
     def cgroup_delta(self, key: ProcessKey, died_at: datetime) -> CgroupDelta | None:
         """The cgroup's counters before the death and now; None where it is in no known cgroup.

@@ -2,6 +2,8 @@
 
 import os
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypedDict
 
 from kerneld.model.cells import Held
 from kerneld.model.growth import Grown
@@ -10,6 +12,7 @@ from kerneld.model.readings import CgroupReading, PeakReading
 from kerneld.model.vocabulary import PeakHow
 from kerneld.parse.procfs import parse_statm_rss, parse_statm_vm
 from kerneld.proc.memory import PAGE_BYTES, ProcessMemory
+from kerneld.proc.process import boot_clock
 from kerneld.sources.cgroup_history import CgroupHistory
 from kerneld.sources.ring import Ring
 from kerneld.sources.shm_history import ShmHistory
@@ -26,6 +29,7 @@ THREADS_S = 10.0
 """of several threads each is opened: 0.2 ms where an ipykernel has 13"""
 GROWTH_OVER_S = 10.0
 LIVING_SAMPLES, LIVING_S = 60, 300.0
+ACCOUNT_SAMPLES = 240
 LOOKED_WITHIN_S = 1.5
 """after a moment: its word wakes the sampler, which looks at everybody every second anyway"""
 
@@ -220,3 +224,24 @@ class Track:
         if self.memory is not None:
             self.memory.close()
         self.memory = None
+
+
+class Sampled(TypedDict):
+    """Those fields of a MemoryAccount that a ring fills."""
+
+    samples: tuple[tuple[float, int], ...]
+    last_bytes: int | None
+    last_at: datetime | None
+    growth_bytes_per_s: float | None
+
+
+def sampled_by(ring: Ring, died_at: datetime) -> Sampled:
+    """What a ring tells of a death."""
+    died_s = boot_clock(died_at)
+    samples = ring.pairs(died_s, at_most=ACCOUNT_SAMPLES)
+    return {
+        "samples": samples,
+        "last_bytes": samples[-1][1] if samples else None,
+        "last_at": died_at - timedelta(seconds=samples[-1][0]) if samples else None,
+        "growth_bytes_per_s": ring.growth_bytes_per_s(died_s, over_s=GROWTH_OVER_S),
+    }

@@ -21,7 +21,8 @@ from kerneld.proc.cgroup import CgroupDir
 from kerneld.proc.memory import ProcessMemory
 from kerneld.proc.process import boot_id, boot_seconds, read_process
 from kerneld.sources.cgroup_history import CgroupHistory, Slot
-from kerneld.sources.memory import ACCOUNT_SAMPLES, MemorySource
+from kerneld.sources.memory import MemorySource
+from kerneld.sources.memory_track import ACCOUNT_SAMPLES
 from kerneld.sources.ring import CAPACITY, UNIT_BYTES, Ring
 from kerneld.sources.source import Outlet
 
