@@ -1,4 +1,4 @@
-"""A question about ends into SQL whose page comes from an index."""
+"""Questions about ends into SQL; a page of them comes from an index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +13,19 @@ DOCUMENT = "CAST(document AS BLOB)"
 """as bytes: text that is no UTF-8 would be an error of the whole answer"""
 UUID_LENGTH = 36
 LARGEST_UID = (1 << 32) - 1
+MOST_USERS = 100
+BY_USER = f"""
+    SELECT tallies.uid, most.name, tallies.cause, tallies.count FROM tallies JOIN (
+        SELECT uid, (SELECT user_name FROM ends WHERE ends.uid = each.uid
+                     ORDER BY died_at DESC LIMIT 1) AS name
+        FROM tallies AS each GROUP BY uid ORDER BY sum(count) DESC, uid LIMIT {MOST_USERS}
+    ) AS most USING (uid)
+"""
+LIVES = """
+    SELECT kernel_id, count(*) FROM ends
+    WHERE kernel_id IN (SELECT value FROM json_each(?)) AND scope = 'kernel'
+      AND uuid NOT IN (SELECT value FROM json_each(?)) GROUP BY kernel_id
+"""
 _UUID_LETTERS = frozenset("0123456789abcdef-")
 
 

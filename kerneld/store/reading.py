@@ -20,7 +20,9 @@ from kerneld.store.connection import telling
 from kerneld.store.overview import Overview, overview
 from kerneld.store.prune import used_bytes
 from kerneld.store.query import (
+    BY_USER,
     DOCUMENT,
+    LIVES,
     Query,
     naming_statement,
     page_statement,
@@ -35,19 +37,6 @@ if TYPE_CHECKING:  # what only lists incidents needs no case: its classes cost 2
     from kerneld.model.living import TrackedLife
 
 PAGE = 200
-MOST_USERS = 100
-_BY_USER = f"""
-    SELECT tallies.uid, most.name, tallies.cause, tallies.count FROM tallies JOIN (
-        SELECT uid, (SELECT user_name FROM ends WHERE ends.uid = each.uid
-                     ORDER BY died_at DESC LIMIT 1) AS name
-        FROM tallies AS each GROUP BY uid ORDER BY sum(count) DESC, uid LIMIT {MOST_USERS}
-    ) AS most USING (uid)
-"""
-_LIVES = """
-    SELECT kernel_id, count(*) FROM ends
-    WHERE kernel_id IN (SELECT value FROM json_each(?)) AND scope = 'kernel'
-      AND uuid NOT IN (SELECT value FROM json_each(?)) GROUP BY kernel_id
-"""
 Row = tuple[Any, ...]
 """as SQLite gives it; the columns' types are the schema's"""
 
@@ -228,7 +217,7 @@ class Reading:
 
         besides: ends, by uuid, that are not counted.
         """
-        rows = self._rows(_LIVES, [json.dumps([*kernel_ids]), json.dumps([*besides])])
+        rows = self._rows(LIVES, [json.dumps([*kernel_ids]), json.dumps([*besides])])
         return dict(rows)
 
     def tallies(self) -> dict[Cause, int]:
@@ -239,7 +228,7 @@ class Reading:
     def tallies_by_user(self) -> dict[tuple[str, Category], int]:
         """The same of the MOST_USERS with most, by their last known name (`uid N` without one)."""
         found: Counter[tuple[str, Category]] = Counter()
-        for uid, name, cause, count in self._rows(_BY_USER):
+        for uid, name, cause, count in self._rows(BY_USER):
             found[name or f"uid {uid}", Cause(cause).category] += count
         return dict(found)
 

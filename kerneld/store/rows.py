@@ -1,10 +1,14 @@
-"""An incident into its row."""
+"""An incident, or a life that is watched, into its row."""
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kerneld.model.base import Record, to_us
 from kerneld.model.incident import Incident
 from kerneld.model.vocabulary import Category, State
+
+if TYPE_CHECKING:  # what only lists incidents needs no life
+    from kerneld.model.living import TrackedLife
+    from kerneld.model.process import ProcessKey
 
 R = TypeVar("R", bound=Record)
 
@@ -88,3 +92,12 @@ def _clean(value: object) -> object:
     if isinstance(value, dict):
         return {_clean(key): _clean(item) for key, item in value.items()}
     return value
+
+
+def row_of_life(life: "TrackedLife") -> tuple[object, ...]:
+    return (*key_of(life.process.key), life.scope.value, life.model_dump_json())
+
+
+def key_of(key: "ProcessKey") -> tuple[str, int, int, int]:
+    """As SQLite can hold it unique: it takes every null for another one."""
+    return (key.boot_id, key.pid, key.start_ticks, key.pidfd_inode or 0)

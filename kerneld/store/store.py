@@ -219,9 +219,9 @@ class Store(Reading):
     def track(self, lives: "Sequence[TrackedLife]") -> None:
         """Remember who is watched, so that a later daemon knows whom a killed one watched."""
         try:
-            values = [_row_of(life) for life in lives]
+            values = [rows.row_of_life(life) for life in lives]
         except ValueError:
-            values = [_row_of(rows.clean(life)) for life in lives]
+            values = [rows.row_of_life(rows.clean(life)) for life in lives]
         sql = "INSERT OR REPLACE INTO tracked VALUES (?, ?, ?, ?, ?, ?)"
         self._write(lambda: self._db.conn.executemany(sql, values))
 
@@ -230,7 +230,7 @@ class Store(Reading):
         sql = (
             "DELETE FROM tracked WHERE boot_id = ? AND pid = ? AND start_ticks = ? AND pidfd_inode = ?"
         )
-        self._write(lambda: self._db.conn.executemany(sql, [_key(key) for key in keys]))
+        self._write(lambda: self._db.conn.executemany(sql, [rows.key_of(key) for key in keys]))
 
     def note_alive(self, at: datetime) -> None:
         """The daemon lives at this time; `heard_at` tells a later one."""
@@ -297,12 +297,3 @@ def _packer(limit_bytes: int) -> "Pack":
     from kerneld.store.evidence import pack
 
     return partial(pack, limit_bytes=limit_bytes)
-
-
-def _row_of(life: "TrackedLife") -> tuple[object, ...]:
-    return (*_key(life.process.key), life.scope.value, life.model_dump_json())
-
-
-def _key(key: "ProcessKey") -> tuple[str, int, int, int]:
-    """As SQLite can hold it unique: it takes every null for another one."""
-    return (key.boot_id, key.pid, key.start_ticks, key.pidfd_inode or 0)

@@ -34,14 +34,7 @@ from kerneld.model.records import LogRecord
 from kerneld.model.said import CellFailed, CellStarted, KernelStatus, ListenState, ShutdownAnnounced
 from kerneld.model.session import Session
 from kerneld.model.vocabulary import Scope
-from kerneld.track.identity import (
-    LivingKernel,
-    kernel_death,
-    kernel_of,
-    listening,
-    tracked_life,
-    watching,
-)
+from kerneld.track.identity import LivingKernel, kernel_death, listening, tracked_life, watching
 from kerneld.track.moves import Moves, fds_of
 from kerneld.track.roles import ConnectionFile, Life, Role, is_wrapper, wrappers_of
 from kerneld.track.servers import Servers
@@ -168,7 +161,7 @@ class Tracker:
         life.begun = True
         file.session = Session(listening=file.session.listening)
         if file.ended_kernels:
-            kernel = kernel_of(self._boot_id, life, file)
+            kernel = LivingKernel(self._boot_id, life, file).kernel()
             moves.successors.append(Successor(life.seen.process.started_at, kernel.id, life.pid))
 
     def _find(self, key: ProcessKey) -> tuple[ConnectionFile, Life] | None:
