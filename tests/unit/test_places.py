@@ -372,57 +372,56 @@ def _started_before(at: Loaded) -> ProcessKey:
     return key.model_copy(update={"start_ticks": key.start_ticks - 1})
 
 
-def test_of_a_process_that_maps_no_more_only_the_first_look_is_whole(
-    library: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class WholeLooks:
+    """The moments at which all is read of a process whose cell began at 100 s."""
+
+    def __init__(self, at: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 100.0
+        self.seen_s: list[float] = []
+        self._at = at
+        monkeypatch.setattr(executed, "read_mapped_status", self._read)
+
+    def _read(self, pid: int, *, proc_root: str) -> tuple[int, bool] | None:
+        self.seen_s.append(self.now_s)
+        return read_mapped_status(pid, proc_root=proc_root)
+
+    def play(self, pages_at: Callable[[float], int], *, until_s: float) -> list[float]:
+        """pages_at: how much is mapped at a moment. The cell ends then."""
+        key = self._at.process.key
+        kept = Executed(mapped_pages=lambda _: pages_at(self.now_s))
+        kept.add(self._at.process, self.now_s)
+        kept.look(self.now_s)
+        kept.mark_busy(key, True, self.now_s)
+        while (due_s := kept.next_look_s() or until_s) < until_s:
+            self.now_s = due_s
+            kept.look(due_s)
+        self.now_s = until_s
+        kept.mark_busy(key, False, until_s)
+        kept.look(until_s)
+        return self.seen_s
+
+
+@pytest.fixture
+def whole_looks(library: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WholeLooks]:
+    with loaded(library) as at:
+        yield WholeLooks(at, monkeypatch)
+
+
+def test_of_a_process_that_maps_no_more_only_the_first_look_is_whole(whole_looks: WholeLooks) -> None:
     """As a cell begins, as it ends, and every 2 s meanwhile a look is whole all the same."""
-    wholes: list[float] = []
-    mapped, now_s = [100], 100.0
-
-    def counted(pid: int, *, proc_root: str) -> tuple[int, bool] | None:
-        wholes.append(now_s)
-        return read_mapped_status(pid, proc_root=proc_root)
-
-    monkeypatch.setattr(executed, "read_mapped_status", counted)
-    with loaded(library) as at:
-        kept = Executed(mapped_pages=lambda _: mapped[0])
-        kept.add(at.process, now_s)
-        kept.look(now_s)
-        kept.mark_busy(at.process.key, True, now_s)
-        while now_s < 110:
-            now_s = kept.next_look_s() or now_s
-            mapped[0] = 120 if now_s > 100.3 else 90
-            kept.look(now_s)
-        kept.mark_busy(at.process.key, False, now_s)
-        now_s += executed.FIRST_LOOK_S
-        kept.look(now_s)
-    assert wholes[:3] == pytest.approx([100.0, 100.05, 100.4])
-    assert all(1.9 < later - earlier < 4 for earlier, later in pairwise(wholes[2:-1]))
-    assert wholes[-1] == now_s
+    seen_s = whole_looks.play(lambda now_s: 120 if now_s > 100.3 else 90, until_s=110.5)
+    assert seen_s[:3] == pytest.approx([100.0, 100.05, 100.4])
+    assert all(1.9 < later - earlier < 4 for earlier, later in pairwise(seen_s[2:-1]))
+    assert seen_s[-1] == 110.5
 
 
-def test_what_is_mapped_where_an_array_went_is_looked_at(
-    library: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_mapped_where_an_array_went_is_looked_at(whole_looks: WholeLooks) -> None:
     """`del big; import torch`: less is mapped than before, and new code among it."""
-    wholes: list[float] = []
-    mapped, now_s = [1000], 100.0
-
-    def counted(pid: int, *, proc_root: str) -> tuple[int, bool] | None:
-        wholes.append(now_s)
-        return read_mapped_status(pid, proc_root=proc_root)
-
-    monkeypatch.setattr(executed, "read_mapped_status", counted)
-    with loaded(library) as at:
-        kept = Executed(mapped_pages=lambda _: mapped[0])
-        kept.add(at.process, now_s)
-        kept.look(now_s)
-        kept.mark_busy(at.process.key, True, now_s)
-        while now_s < 104:
-            now_s = kept.next_look_s() or now_s
-            mapped[0] = 1000 if now_s < 101 else 100 if now_s < 103 else 200
-            kept.look(now_s)
-    assert wholes == pytest.approx([100.0, 100.05, 103.2])
+    pages = {100.15: 1000, 100.3: 100, 101.0: 200}
+    seen_s = whole_looks.play(
+        lambda now_s: next(size for end_s, size in pages.items() if now_s < end_s), until_s=100.9
+    )
+    assert seen_s == pytest.approx([100.0, 100.05, 100.4, 100.9])
 
 
 def test_looks_are_dense_as_a_cell_begins_and_sparse_at_rest(library: Path) -> None:
