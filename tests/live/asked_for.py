@@ -38,7 +38,8 @@ def server_stopped(stage: Stage) -> list[Life]:
 def culled_and_interrupted(stage: Stage) -> list[Life]:
     """A kernel idle for too long, then its server by Ctrl-C, twice, with another one that is busy."""
     ours, terminal = os.openpty()
-    culls = [f"--MappingKernelManager.cull_{key}=2" for key in ("idle_timeout", "interval")]
+    # in a crowd a kernel starts for more than 2 s, and is idle meanwhile
+    culls = [f"--MappingKernelManager.cull_{key}" for key in ("idle_timeout=5", "interval=1")]
     server = JupyterServer(stage.world.plain, "culling-server", *culls, stdin=terminal)
     try:
         return _culled_and_interrupted(stage, server)
