@@ -7,8 +7,6 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from sqlite_utils import Database
-
 from kerneld.errors import ConfigError, StoreError
 from kerneld.store import connection, files, schema
 from kerneld.store.salvage import salvage
@@ -23,7 +21,7 @@ Journal = Literal["WAL", "DELETE"]
 """WAL wants memory that is shared by all who open it: a network filesystem has none"""
 
 
-def held(path: Path, journal: Journal, lock: int | None = None) -> tuple[int, Database]:
+def held(path: Path, journal: Journal, lock: int | None = None) -> tuple[int, sqlite3.Connection]:
     """The lock that keeps a second daemon away, and the database behind it. lock: held already."""
     files.is_there(path)
     files.private_folder(path.parent)
@@ -41,7 +39,7 @@ def held(path: Path, journal: Journal, lock: int | None = None) -> tuple[int, Da
     return lock, db
 
 
-def for_the_daemon(path: Path, *, journal: Journal, may_set_aside: bool) -> Database:
+def for_the_daemon(path: Path, *, journal: Journal, may_set_aside: bool) -> sqlite3.Connection:
     """Made, migrated and checked. may_set_aside: a damaged one is known to have been kerneld's."""
     try:
         return _made(path, journal)
@@ -53,7 +51,7 @@ def for_the_daemon(path: Path, *, journal: Journal, may_set_aside: bool) -> Data
         return replaced(path, journal)
 
 
-def replaced(path: Path, journal: Journal) -> Database:
+def replaced(path: Path, journal: Journal) -> sqlite3.Connection:
     """A fresh database in the place of a damaged one, with what could be read of it."""
     aside = files.set_aside(path)
     fresh = _made(path, journal)
@@ -70,7 +68,7 @@ def must_exist(path: Path) -> None:
         )
 
 
-def must_be_current(db: Database, path: Path) -> None:
+def must_be_current(db: sqlite3.Connection, path: Path) -> None:
     """Reading commands and those beside the daemon never migrate."""
     if schema.check(db, path) < len(schema.MIGRATIONS):
         raise StoreError(
@@ -78,7 +76,7 @@ def must_be_current(db: Database, path: Path) -> None:
         )
 
 
-def _made(path: Path, journal: Journal) -> Database:
+def _made(path: Path, journal: Journal) -> sqlite3.Connection:
     os.close(files.private_file(path))
     db = connection.connect_writer(path, schema.check)
     try:
@@ -91,12 +89,12 @@ def _made(path: Path, journal: Journal) -> Database:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('opened_by', ?)", [os.getpid()])
             db.execute("INSERT OR IGNORE INTO meta VALUES ('born', ?)", [secrets.randbits(62)])
     except BaseException:
-        db.conn.close()
+        db.close()
         raise
     return db
 
 
-def _check_pages(db: Database) -> None:
+def _check_pages(db: sqlite3.Connection) -> None:
     found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         problem = sqlite3.DatabaseError(found)

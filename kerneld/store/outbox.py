@@ -12,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlite_utils import Database
-
 from kerneld.model.base import from_us, to_us
 from kerneld.model.notices import Message, Waiting
 from kerneld.store import connection, files
@@ -66,7 +64,7 @@ class Outbox:
             os.close(self._lock)
             raise
 
-    def _opened(self) -> Database:
+    def _opened(self) -> sqlite3.Connection:
         try:
             return _made(self.path)
         except sqlite3.DatabaseError as problem:
@@ -78,7 +76,7 @@ class Outbox:
         return _made(self.path)
 
     def close(self) -> None:
-        self._db.conn.close()
+        self._db.close()
         os.close(self._lock)
 
     def __enter__(self) -> Self:
@@ -92,7 +90,7 @@ class Outbox:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with telling(self.path), transaction(self._db):
-            yield self._db.conn
+            yield self._db
 
     # ------------------------------------------------------------------ taking
 
@@ -197,18 +195,18 @@ class Outbox:
         return [Waiting(one, rev, from_us(at), loop, line) for one, rev, at, loop, line in rows]
 
 
-def _made(path: Path) -> Database:
+def _made(path: Path) -> sqlite3.Connection:
     os.close(files.private_file(path))
     db = connection.connect_writer(path, lambda db, path: None)
     try:
         db.execute("PRAGMA journal_mode = WAL")
-        db.conn.executescript(_SCHEMA)
+        db.executescript(_SCHEMA)
         found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     except BaseException:
-        db.conn.close()
+        db.close()
         raise
     if found != "ok":
-        db.conn.close()
+        db.close()
         problem = sqlite3.DatabaseError(found)
         problem.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         raise problem

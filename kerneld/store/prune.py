@@ -1,11 +1,10 @@
 """Limits and a time into what is to go: by age unless that looks like a clock's jump, else fairly."""
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
-
-from sqlite_utils import Database
 
 from kerneld.model.base import to_us
 from kerneld.store.connection import transaction
@@ -80,7 +79,7 @@ _ROWS = """
 """
 
 
-def plan(db: Database, limits: Limits, now: datetime, *, confirmed: bool) -> Plan:
+def plan(db: sqlite3.Connection, limits: Limits, now: datetime, *, confirmed: bool) -> Plan:
     """What has to go now. confirmed: a person says that the clock is right."""
     rows = [_Row(*row) for row in db.execute(_ROWS)] if _is_crowded(db, limits) else []
     aged, refused = _aged(db, limits, now, confirmed=confirmed)
@@ -104,7 +103,7 @@ def plan(db: Database, limits: Limits, now: datetime, *, confirmed: bool) -> Pla
     return Plan(frozenset(ends), frozenset(evidence), report)
 
 
-def _is_crowded(db: Database, limits: Limits) -> bool:
+def _is_crowded(db: sqlite3.Connection, limits: Limits) -> bool:
     """Whether a limit may be passed; seldom, and to look at 20,000 rows takes 0.4 s."""
     counts = [row[0] for row in db.execute("SELECT count(*) FROM ends GROUP BY uid")]
     return (
@@ -114,26 +113,26 @@ def _is_crowded(db: Database, limits: Limits) -> bool:
     )
 
 
-def used_bytes(db: Database) -> int:
+def used_bytes(db: sqlite3.Connection) -> int:
     count, free, size = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in SIZES)
     return (count - free) * size
 
 
-def carry_out(db: Database, planned: Plan) -> None:
+def carry_out(db: sqlite3.Connection, planned: Plan) -> None:
     """Delete as planned, in short transactions, and give pages back to the disk."""
     for ids in _batches(planned.ends | planned.evidence):
         with transaction(db):
-            db.conn.executemany(
+            db.executemany(
                 "DELETE FROM evidence WHERE uuid = (SELECT uuid FROM ends WHERE id = ?)",
                 [(id,) for id in ids],
             )
             gone = [(id,) for id in ids if id in planned.ends]
-            db.conn.executemany("DELETE FROM ends WHERE id = ?", gone)
+            db.executemany("DELETE FROM ends WHERE id = ?", gone)
     for _ in range(16):
         if not db.execute("PRAGMA freelist_count").fetchone()[0]:
             break
         # sqlite3's execute steps it once, which is one page; executescript runs it to its end
-        db.conn.executescript("PRAGMA incremental_vacuum(256)")
+        db.executescript("PRAGMA incremental_vacuum(256)")
     # what secure_delete overwrote still stands in the log until it is cut off
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
@@ -147,7 +146,7 @@ def _batches(ids: Iterable[int]) -> list[list[int]]:
 
 
 def _aged(
-    db: Database, limits: Limits, now: datetime, *, confirmed: bool
+    db: sqlite3.Connection, limits: Limits, now: datetime, *, confirmed: bool
 ) -> tuple[set[int], str | None]:
     """Ends past their time, and why they stay all the same: clocks jump."""
     old = to_us(now - timedelta(days=limits.max_age_days))
@@ -160,7 +159,7 @@ def _aged(
             [old, old_request],
         )
     }
-    total = db.table("ends").count
+    total = db.execute("SELECT count(*) FROM ends").fetchone()[0]
     if confirmed or len(due) <= SUSPICIOUS_SHARE * total:
         return due, None
     return set(), (
@@ -169,7 +168,7 @@ def _aged(
     )
 
 
-def _stale(db: Database, limits: Limits, now: datetime, *, confirmed: bool) -> set[int]:
+def _stale(db: sqlite3.Connection, limits: Limits, now: datetime, *, confirmed: bool) -> set[int]:
     """Ends whose evidence is past its time; none where all of it is, the newest included.
 
     A tenth would be too strict here: a machine with one incident a week would keep them for ever.
@@ -216,7 +215,12 @@ def _over_all(rows: Sequence[_Row], most: int) -> set[int]:
 
 
 def _over_size(
-    db: Database, rows: Sequence[_Row], kept: Sequence[_Row], *, stale: set[int], max_bytes: int
+    db: sqlite3.Connection,
+    rows: Sequence[_Row],
+    kept: Sequence[_Row],
+    *,
+    stale: set[int],
+    max_bytes: int,
 ) -> tuple[set[int], set[int]]:
     """Ends, and evidence alone, that go for the file's size: evidence first, of the largest user."""
     used = used_bytes(db)

@@ -1,6 +1,7 @@
 """Questions to an open database into incidents, cases and the tracked."""
 
 import json
+import sqlite3
 import sys
 import zlib
 from collections import Counter
@@ -10,13 +11,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlite_utils import Database
-
 from kerneld.errors import NothingFound, StoreError, UsageError
 from kerneld.model.base import from_us, to_us
 from kerneld.model.incident import Incident
 from kerneld.model.vocabulary import Category, Cause
-from kerneld.store.connection import telling
+from kerneld.store.connection import tables, telling
 from kerneld.store.overview import Overview, overview
 from kerneld.store.prune import used_bytes
 from kerneld.store.query import (
@@ -60,7 +59,7 @@ class Reading:
     path: Path
     unread: Unread
     """rows that hold no incident are skipped and named here: one of them costs the others nothing"""
-    _db: Database
+    _db: sqlite3.Connection
 
     def find(self, query: Query) -> list[Incident]:
         """The ends that fit, in the query's order; [] where none does."""
@@ -256,14 +255,15 @@ class Reading:
 
     def counts(self) -> Counts:
         with telling(self.path):
-            ends, evidence = self._db.table("ends"), self._db.table("evidence")
+            found = tables(self._db)
+            ends, evidence = found.table("ends"), found.table("evidence")
             oldest = self._db.execute("SELECT min(died_at) FROM ends").fetchone()[0]
             return Counts(
                 ends=ends.count,
                 incidents=ends.count_where("is_incident = 1"),
                 provisional=ends.count_where("state = 'provisional'"),
                 evidence=evidence.count,
-                tracked=self._db.table("tracked").count,
+                tracked=found.table("tracked").count,
                 bytes=used_bytes(self._db),
                 oldest=None if oldest is None else from_us(oldest),
             )
@@ -279,7 +279,8 @@ class Reading:
 
     def _rows(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         with telling(self.path):
-            return self._db.execute(sql, list(values)).fetchall()
+            found: list[Row] = self._db.execute(sql, list(values)).fetchall()
+            return found
 
     def _meta(self, key: str) -> int | None:
         found = self._db.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()

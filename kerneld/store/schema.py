@@ -5,12 +5,14 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING
 
 from kerneld.errors import ConfigError
-from kerneld.store.connection import transaction
+from kerneld.store.connection import tables, transaction
 from kerneld.store.files import private_file
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 APPLICATION_ID = 0x6B726E64
 """`krnd`: another program's database is never migrated"""
@@ -51,10 +53,10 @@ _ORDERED_BY_TIME = (
     ["pid", "died_at"],
 )
 
-Migration = Callable[[Database], None]
+Migration = Callable[["Database"], None]
 
 
-def _first(db: Database) -> None:
+def _first(db: "Database") -> None:
     for statement in _FIRST:
         db.execute(statement)
     for columns in _ORDERED_BY_TIME:
@@ -74,7 +76,7 @@ _TALLIES = (
 )
 
 
-def _tallied(db: Database) -> None:
+def _tallied(db: "Database") -> None:
     for statement in _TALLIES:
         db.execute(statement)
 
@@ -99,7 +101,7 @@ _SHOWN = (
 )
 
 
-def _shown(db: Database) -> None:
+def _shown(db: "Database") -> None:
     for statement in _SHOWN:
         db.execute(statement)
 
@@ -107,11 +109,11 @@ def _shown(db: Database) -> None:
 MIGRATIONS: tuple[Migration, ...] = (_first, _tallied, _shown)
 
 
-def version_of(db: Database) -> int:
+def version_of(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def check(db: Database, path: Path, *, known: int = len(MIGRATIONS)) -> int:
+def check(db: sqlite3.Connection, path: Path, *, known: int = len(MIGRATIONS)) -> int:
     """The schema's version, 0 for an empty database; ConfigError where it is not for this kerneld."""
     version = version_of(db)
     if version > known:
@@ -125,18 +127,18 @@ def check(db: Database, path: Path, *, known: int = len(MIGRATIONS)) -> int:
     return version
 
 
-def migrate(db: Database, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+def migrate(db: sqlite3.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
     """Bring a database up to date, a transaction a step: a kill in between leaves whole steps."""
     version = check(db, path, known=len(migrations))
     if 0 < version < len(migrations):
         _back_up(db, path.with_name(f"{path.name}.v{version}.bak"))
     for number, step in enumerate(migrations[version:], version + 1):
         with transaction(db):
-            step(db)
+            step(tables(db))
             db.execute(f"PRAGMA user_version = {number}")
 
 
-def _back_up(db: Database, target: Path) -> None:
+def _back_up(db: sqlite3.Connection, target: Path) -> None:
     os.close(private_file(target))
     with closing(sqlite3.connect(target)) as copy:
-        db.conn.backup(copy)
+        db.backup(copy)

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from sqlite_utils import Database
-
 from kerneld.errors import KerneldError, StoreError
 from kerneld.model.base import to_us
 from kerneld.model.incident import Incident
@@ -43,7 +41,7 @@ class Store(Reading):
 
     def __init__(
         self,
-        db: Database,
+        db: sqlite3.Connection,
         path: Path,
         *,
         lock: int | None = None,
@@ -125,7 +123,7 @@ class Store(Reading):
         if files.identity(self.path) == self._identity:
             return
         known, self._identity = self._identity, ()
-        self._db.conn.close()
+        self._db.close()
         files.drop_orphans(self.path, known)
         ours = os.dup(self._lock) if files.still_locked(self.path, self._lock) else None
         try:
@@ -139,7 +137,7 @@ class Store(Reading):
         log.error("%s was removed or replaced while kerneld ran: it is opened anew", self.path)
 
     def close(self) -> None:
-        self._db.conn.close()
+        self._db.close()
         if self._copy is not None:
             self._copy.cleanup()
         if self._lock is not None:
@@ -180,7 +178,7 @@ class Store(Reading):
         return self._pack_case(case, soon_replaced=incident.state is State.PROVISIONAL)
 
     def _insert(self, items: Sequence[tuple[Incident, bytes | None]]) -> list[Incident]:
-        run = self._db.conn.execute
+        run = self._db.execute
         last_id = (run("SELECT seq FROM sqlite_sequence WHERE name = 'ends'").fetchone() or [0])[0]
         last_seq = self._meta("settled_seq") or 0
         known: dict[str, tuple[int, int | None]] = {}
@@ -204,8 +202,8 @@ class Store(Reading):
             known[incident.uuid] = (number, seq)
             stored.append(incident.model_copy(update={"id": number}))
             values.append(rows.row_of(stored[-1], seq))
-        self._db.conn.executemany(rows.UPSERT, values)
-        self._db.conn.executemany(rows.COUNT, counted)
+        self._db.executemany(rows.UPSERT, values)
+        self._db.executemany(rows.COUNT, counted)
         self._set_meta("settled_seq", last_seq)
         self._keep_evidence(items)
         return stored
@@ -213,8 +211,8 @@ class Store(Reading):
     def _keep_evidence(self, items: Sequence[tuple[Incident, bytes | None]]) -> None:
         kept = [(i.uuid, len(packed), packed) for i, packed in items if packed is not None]
         gone = [(i.uuid,) for i, _ in items if not rows.keeps_evidence(i)]
-        self._db.conn.executemany("INSERT OR REPLACE INTO evidence VALUES (?, ?, ?)", kept)
-        self._db.conn.executemany("DELETE FROM evidence WHERE uuid = ?", gone)
+        self._db.executemany("INSERT OR REPLACE INTO evidence VALUES (?, ?, ?)", kept)
+        self._db.executemany("DELETE FROM evidence WHERE uuid = ?", gone)
 
     def track(self, lives: "Sequence[TrackedLife]") -> None:
         """Remember who is watched, so that a later daemon knows whom a killed one watched."""
@@ -223,14 +221,14 @@ class Store(Reading):
         except ValueError:
             values = [rows.row_of_life(rows.clean(life)) for life in lives]
         sql = "INSERT OR REPLACE INTO tracked VALUES (?, ?, ?, ?, ?, ?)"
-        self._write(lambda: self._db.conn.executemany(sql, values))
+        self._write(lambda: self._db.executemany(sql, values))
 
     def untrack(self, keys: "Sequence[ProcessKey]") -> None:
         """Forget these processes, in whatever role."""
         sql = (
             "DELETE FROM tracked WHERE boot_id = ? AND pid = ? AND start_ticks = ? AND pidfd_inode = ?"
         )
-        self._write(lambda: self._db.conn.executemany(sql, [rows.key_of(key) for key in keys]))
+        self._write(lambda: self._db.executemany(sql, [rows.key_of(key) for key in keys]))
 
     def note_alive(self, at: datetime) -> None:
         """The daemon lives at this time; `heard_at` tells a later one."""
@@ -278,7 +276,7 @@ class Store(Reading):
         if self._lock is None:
             return False
         if connection.is_damage(problem):
-            self._db.conn.close()
+            self._db.close()
             self._db = opening.replaced(self.path, self._journal)
             self._identity = files.identity(self.path)
             return True
@@ -289,7 +287,7 @@ class Store(Reading):
         return False
 
     def _set_meta(self, key: str, value: int) -> None:
-        self._db.conn.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
 def _packer(limit_bytes: int) -> "Pack":

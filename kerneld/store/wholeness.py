@@ -31,9 +31,9 @@ def _checked(path: Path, within_s: float) -> Wholeness:
     with telling(path):
         try:
             db, copy = connect_untouched(path)
-            with closing(db.conn):
+            with closing(db):
                 # Python's progress handler is not called by this check before SQLite 3.42
-                late = threading.Timer(within_s, db.conn.interrupt)
+                late = threading.Timer(within_s, db.interrupt)
                 late.start()
                 try:
                     said = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])

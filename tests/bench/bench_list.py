@@ -31,10 +31,9 @@ from kerneld.store.query import statement
 
 AT_ONCE = 5000
 FLOOR = """
-import gc, logging, sys, tomllib
+import gc, logging, sqlite3, sys, tomllib
 from pathlib import Path
 import typer
-import sqlite_utils
 from pydantic import BaseModel
 
 app = typer.Typer()

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "live"))
 from rig import Daemon, Person, wait_for
 
 from kerneld.live import read_living
+from kerneld.store import Store
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 MANY_KERNELS = "[discovery]\nmax_kernels_per_user = 20000\n"
@@ -61,6 +62,7 @@ def a_daemon(settings: str = MANY_KERNELS, python: str = sys.executable) -> Iter
         (folder / "run").mkdir()
         (folder / "tmp").mkdir()
         daemon = BenchDaemon(Person(os.getuid(), folder), settings=settings, python=python)
+        Store.open(daemon.db).close()  # as at every start but the first, which has sqlite-utils make it
         daemon.start()
         try:
             yield daemon

@@ -319,7 +319,7 @@ def test_a_database_without_a_log_is_looked_over_under_its_locks(tmp_path: Path)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("CREATE TABLE t (a)")
         seen, _ = connect_untouched(path)
-        with contextlib.closing(seen.conn) as reader:
+        with contextlib.closing(seen) as reader:
             for rows in range(3):
                 assert reader.execute("SELECT count(*) FROM t").fetchone() == (rows,)
                 writer.execute("INSERT INTO t VALUES (1)")

@@ -22,6 +22,7 @@ from kerneld.errors import (
 from kerneld.model.growth import GrowthLine
 from kerneld.model.incident import CellPart
 from kerneld.store import Store
+from kerneld.store.connection import tables
 from kerneld.store.schema import MIGRATIONS, migrate
 
 
@@ -154,7 +155,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(store: Store, path
     with pytest.raises(sqlite3.OperationalError):
         migrate(store._db, path, (*MIGRATIONS, half))
     assert store._db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
-    assert "half" not in store._db.table_names()
+    assert "half" not in tables(store._db).table_names()
 
 
 def test_reading_never_makes_a_database(path: Path) -> None:
