@@ -110,7 +110,7 @@ class Owner:
         untold = [case_uuid for case_uuid in self._changed if self._is_untold(case_uuid)]
         self._number(untold)
         self._tell(untold)
-        self._roll.save(self.rooms.store, may_forget=not self.unsaved)
+        self._roll.save(self.rooms.store)
 
     def save_again(self) -> None:
         """The database is another one: the open cases and who is watched go into it, too."""
@@ -127,16 +127,14 @@ class Owner:
         return bool(self._questions) or (anew and not self._failed)
 
     def reconsider(self) -> None:
-        """Judge again the open cases of which more is known, and see who else is there.
-
-        For when no fact comes: of 1,000 deaths at once the last waited for 2,000 second looks at
-        those before it.
-        """
+        """For when no fact comes: judge the cases of which more is known again, see who else is there."""
         self._changed &= self._told.keys()
         self._tell([case_uuid for case_uuid in self._changed if not self._is_untold(case_uuid)])
         for order in self._questions:
             self.rooms.act(order)
         self._questions.clear()
+        if not self.unsaved:
+            self._roll.forget(self.rooms.store)
 
     def _move(self, moves: Moves) -> None:
         for effect in moves.effects:

@@ -29,13 +29,19 @@ class Roll:
     def watch(self, lives: Iterable[TrackedLife]) -> None:
         self._lives.update({(life.process.key, life.scope): life for life in lives})
 
-    def save(self, store: Store, *, may_forget: bool) -> None:
-        """may_forget: every end is stored; until then its life is what a later daemon judges by."""
+    def save(self, store: Store) -> None:
+        """Who is new."""
         try:
             if self._lives:
                 store.track([withhold(life, self._policy) for life in self._lives.values()])
                 self._lives = {}
-            if self._gone and may_forget:
+        except StoreError as problem:
+            log.error("%s", problem)
+
+    def forget(self, store: Store) -> None:
+        """Who is gone; once its end is stored: until then its life is what a later daemon judges by."""
+        try:
+            if self._gone:
                 store.untrack(self._gone)
                 self._gone = []
         except StoreError as problem:

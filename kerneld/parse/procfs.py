@@ -57,6 +57,7 @@ class Stat:
     session: int
     is_fork: bool
     cpu_ticks: int
+    threads: int
     start_ticks: int
     exit_code: int | None
     stack_top: int | None = None
@@ -79,6 +80,7 @@ def parse_stat(data: bytes) -> Stat | None:
             session=int(fields[3]),
             is_fork=bool(int(fields[6]) & PF_FORKNOEXEC),
             cpu_ticks=int(fields[11]) + int(fields[12]),
+            threads=int(fields[17]),
             start_ticks=int(fields[19]),
             exit_code=int(fields[49]) if len(fields) > 49 else None,
             stack_top=int(fields[25]) or None if len(fields) > 25 else None,
@@ -101,7 +103,6 @@ class Status:
     hwm_bytes: int | None
     rss_bytes: int | None
     swap_bytes: int | None
-    threads: int | None
     core_dumping: bool | None
 
 
@@ -129,7 +130,6 @@ def parse_status(data: bytes) -> Status:
         hwm_bytes=size_bytes(b"VmHWM"),
         rss_bytes=size_bytes(b"VmRSS"),
         swap_bytes=size_bytes(b"VmSwap"),
-        threads=number(b"Threads"),
         core_dumping=None if dumping is None else bool(dumping),
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kerneld.model.process import ProcessKey
-from kerneld.parse.procfs import Stat, parse_stat, parse_status
+from kerneld.parse.procfs import Stat, parse_stat
 
 # include/uapi/linux/pidfd.h: _IOWR(0xFF, 11, the first 64 bytes of struct pidfd_info), Linux 6.13
 _PIDFD_GET_INFO = 0xC040FF0B
@@ -132,8 +132,7 @@ def life_of(proc_root: str, key: ProcessKey) -> Life:
         return Life.ENDED
     if stat.state not in _DEAD_STATES:
         return Life.ALIVE
-    status = parse_status(_read(proc_root, key.pid, "status"))
-    return Life.LINGERING if (status.threads or 1) > 1 else Life.ENDED
+    return Life.LINGERING if stat.threads > 1 else Life.ENDED
 
 
 def is_still(proc_root: str, key: ProcessKey) -> bool:

@@ -8,7 +8,7 @@ import select
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 
 from kerneld.model.effects import Effect, LookAround
 from kerneld.model.facts import LookedAround, SourceState
@@ -20,7 +20,7 @@ from kerneld.proc.disk import free_bytes
 from kerneld.proc.largest import largest, members
 from kerneld.proc.process import list_pids
 from kerneld.sources.host_history import HostHistory
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 
 ASKED_SHARE = 0.1
 CALM_SHARE, URGENT_SHARE = 0.002, 0.02
@@ -28,7 +28,6 @@ CALM_SHARE, URGENT_SHARE = 0.002, 0.02
 SHORT_S, LASTS_S = 2.0, 1.5
 """between two looks while memory is short; the sampler says each second that it is"""
 BREATH_S = 0.001
-TICK_S = 4.0
 MAX_ASKED, MAX_CGROUPS = 4096, 8
 
 
@@ -71,15 +70,16 @@ class CensusSource:
                 self._answer(asked, outlet)
                 asked = []
             self._look_at_shortage(outlet)
-            pause_s = self._not_before_s - time.monotonic() if asked else TICK_S
-            poller.poll(max(0.0, min(pause_s, TICK_S)) * 1000)
+            pause_s = self._not_before_s - time.monotonic() if asked else beat_s()
+            poller.poll(max(0.0, min(pause_s, beat_s())) * 1000)
 
     def _answer(self, asked: list[LookAround], outlet: Outlet) -> None:
-        """One look for all who wait; of each limit's processes once."""
+        """One look for all who wait; of each limit's processes and of each path once."""
         began_s = time.thread_time()
         breathe = partial(outlet.stopping.wait, BREATH_S)
         everybody = self._all(breathe)
         under: dict[str, Surroundings] = {}
+        free = cache(partial(free_bytes, proc_root=self._roots[0]))
         for order in asked[-MAX_ASKED:]:
             owner = self._limit_of(order.process)
             if owner is not None and owner.path not in under:
@@ -89,9 +89,7 @@ class CensusSource:
                     everybody.at,
                     (everybody, *([under[owner.path]] if owner else [])),
                     key=order.process.key,
-                    disk_free_bytes=free_bytes(order.path, proc_root=self._roots[0])
-                    if order.path
-                    else None,
+                    disk_free_bytes=free(order.path) if order.path else None,
                 )
             )
         self._not_before_s = time.monotonic() + (time.thread_time() - began_s) / ASKED_SHARE

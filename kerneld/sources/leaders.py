@@ -21,6 +21,8 @@ LATEST_ORDERS = 4096
 
 _FIRST_LOOK_S = 0.005
 """the event is sent before the process is a zombie; and what exits tell should come first"""
+_AFTER_EACH_S = 0.001
+"""where a thousand end at once, what their pidfds tell goes first"""
 _LAST_LOOK_S = 2.0
 _LINGERED_S = 0.1
 """threads killed with their process follow its main thread within a few ms"""
@@ -67,7 +69,8 @@ class Leaders:
         """An event says that this process ended. A later one replaces an earlier one."""
         pid = learned.key.pid
         self._claims[pid] = _Claim(learned.key, learned, now_s)
-        heapq.heappush(self._looks, (now_s + _FIRST_LOOK_S, pid))
+        first_s = _FIRST_LOOK_S + _AFTER_EACH_S * len(self._looks)
+        heapq.heappush(self._looks, (now_s + first_s, pid))
 
     def next_look_s(self) -> float | None:
         return self._looks[0][0] if self._looks else None

@@ -12,7 +12,7 @@ from kerneld.model.effects import Effect, ForgetMemory, WatchExit
 from kerneld.model.facts import SourceLost, SourceState
 from kerneld.model.records import SignalSent
 from kerneld.parse.signals import TracedSignal, parse_trace
-from kerneld.proc.process import read_sender
+from kerneld.proc.process import Sender, read_sender
 from kerneld.proc.threads import in_initial_pid_namespace
 from kerneld.proc.tracefs import (
     ROOTS,
@@ -23,11 +23,10 @@ from kerneld.proc.tracefs import (
     remove_instance,
     tracefs_root,
 )
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 
 MAX_WATCHED = 16_384
 READ_BYTES = 65_536
-TICK_MS = 4000
 MOUNT = f"sudo mount -t tracefs nodev {ROOTS[0]}"
 _OWN = re.compile(rf"{SHARED}-([0-9]+)")
 """a root daemon's own instance, by its pid"""
@@ -100,12 +99,13 @@ class SignalSource:
         rest = b""
         while not outlet.stopping.is_set():
             outlet.tick()
-            poller.poll(TICK_MS)
+            poller.poll(1000 * beat_s())
             self._take_orders()
             parsed = parse_trace(rest + _read(fd))
             rest = parsed.rest
+            senders: dict[int, Sender | None] = {}
             for traced in parsed.signals:
-                self._tell(traced, outlet)
+                self._tell(traced, senders, outlet)
             if parsed.lost:
                 reason = "the signal trace was overwritten before it was read"
                 outlet.emit(SourceLost(datetime.now(UTC), self.name, parsed.lost, reason))
@@ -119,8 +119,11 @@ class SignalSource:
         while len(self._watched) > MAX_WATCHED:
             del self._watched[next(iter(self._watched))]
 
-    def _tell(self, traced: TracedSignal, outlet: Outlet) -> None:
-        """A signal to a thread of a watched process ends the process as well."""
+    def _tell(self, traced: TracedSignal, senders: dict[int, Sender | None], outlet: Outlet) -> None:
+        """A signal to a thread of a watched process ends the process as well.
+
+        senders: of this batch: who killed a thousand is looked up once.
+        """
         if not traced.delivered:
             return
         pid = traced.pid
@@ -130,7 +133,10 @@ class SignalSource:
                 return
             pid = target.pid
         at = datetime.now(UTC) - timedelta(seconds=max(0.0, time.monotonic() - traced.monotonic_s))
-        sender = read_sender(traced.sender_tid, before=at, proc_root=self._proc_root)
+        tid = traced.sender_tid
+        if tid not in senders:
+            senders[tid] = read_sender(tid, before=at, proc_root=self._proc_root)
+        sender = senders[tid]
         outlet.emit(
             SignalSent(
                 at=at,

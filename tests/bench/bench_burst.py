@@ -30,7 +30,7 @@ def counted(daemon: BenchDaemon) -> Counts:
 def burst(daemon: BenchDaemon, kernels: FakeKernels, number: int) -> None:
     pids = kernels.start(number)
     daemon.await_living(pids)
-    daemon.await_calm()
+    daemon.await_calm(share=0.02)
     one_fsync_s = fsync_s(daemon.db.parent)
     cpu_before_s, before = cpu_s(daemon.pid), counted(daemon).ends
     first_ns = time.time_ns()

@@ -57,7 +57,7 @@ def test_a_captured_stat() -> None:
     assert stat is not None
     assert (stat.pid, stat.comm, stat.state, stat.ppid) == (11799, "python", "S", 11796)
     assert (stat.pgrp, stat.session, stat.start_ticks) == (11799, 11799, 314873)
-    assert (stat.cpu_ticks, stat.exit_code) == (32, 0)
+    assert (stat.cpu_ticks, stat.threads, stat.exit_code) == (32, 13, 0)
 
 
 @pytest.mark.parametrize("comm", [b") R 1 2 3", b"x\ny) Z 0", b"((((", b"", b"\xff\xfe\xfd", b"a" * 15])
@@ -128,7 +128,7 @@ def test_a_truncated_file_breaks_no_parser(name: str) -> None:
 
 def test_a_captured_status() -> None:
     status = parse_status(captured("status"))
-    assert (status.tgid, status.uid, status.ns_pids, status.threads) == (11799, 65534, (11799,), 13)
+    assert (status.tgid, status.uid, status.ns_pids) == (11799, 65534, (11799,))
     assert (status.hwm_bytes, status.rss_bytes, status.swap_bytes) == (51324 << 10, 51324 << 10, 0)
     assert status.core_dumping is False
 
