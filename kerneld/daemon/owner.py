@@ -127,7 +127,7 @@ class Owner:
         return bool(self._questions) or (anew and not self._failed)
 
     def reconsider(self) -> None:
-        """For when no fact comes: judge the cases of which more is known again, see who else is there."""
+        """When no fact comes: judge the cases of which more is known, and see who else is there."""
         self._changed &= self._told.keys()
         self._tell([case_uuid for case_uuid in self._changed if not self._is_untold(case_uuid)])
         for order in self._questions:

@@ -131,6 +131,7 @@ def _sources(settings: Config, mode: Mode, host: Host, memory: MemorySource) -> 
         max_kernels_per_user=settings.discovery.max_kernels_per_user,
     )
     connector = ConnectorSource(on_exec=discovery.hint, boot_id=host.boot_id)
+    discovery.hears_execs = lambda: connector.is_listening
     census = CensusSource()
     memory.on_short = census.grows_short
     log = (TaskstatsSource(), KmsgSource(boot_id=host.boot_id), SignalSource())

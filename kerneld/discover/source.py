@@ -4,7 +4,7 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from kerneld.discover.admission import Admission
@@ -20,13 +20,13 @@ from kerneld.model.effects import Effect, FindListener, ProbePorts, ReleaseFile,
 from kerneld.model.facts import PortsHeard, PortsSilent, ProcessChanged, ProcessSeen, SourceState
 from kerneld.model.process import Process
 from kerneld.proc.process import read_argv, read_cgroups
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 
 SCAN_S = 1.0
 """without the proc connector; a scan lists /proc and reads only what is new"""
-HINTED_SCAN_S = 5.0
+HINTED_SCAN_S = 4.0
 """with it: an exec wakes the scan at once"""
-KNOWN_S, NEW_KNOWN_S, NEW_FOR_S = 4.0, 1.0, 120.0
+KNOWN_S, NEW_KNOWN_S, NEW_FOR_S = 4.0, 1.0, 30.0
 """a look at a kernel's cgroup costs 28 us; managers move a process soon after its start"""
 PROBE_S = 0.1
 MAX_EXECUTED = 1024
@@ -67,6 +67,8 @@ class DiscoverySource:
         self._hinted_at = float("-inf")
         self._polled_at = float("-inf")
         self._hint = False
+        self.hears_execs: Callable[[], bool] = lambda: False
+        """whether `hint` is called at each exec now"""
         self._executed: deque[int] = deque(maxlen=MAX_EXECUTED)
 
     # ------------------------------------------------------------------ from other threads
@@ -106,10 +108,10 @@ class DiscoverySource:
                 if self._hint or time.monotonic() >= scan_at:
                     self._hint = False
                     self._look(outlet)
-                    scan_at = time.monotonic() + self._scan_pause()
+                    scan_at = time.monotonic() + beat_s(self._scan_pause())
                 self._look_at_files(outlet)
                 if time.monotonic() >= known_at:
-                    known_at = time.monotonic() + self._known_pause()
+                    known_at = time.monotonic() + beat_s(self._known_pause())
                     self._look_at_known(outlet)
                 self._look_again_and_again(outlet)
         finally:
@@ -137,16 +139,16 @@ class DiscoverySource:
             return PROBE_S
         bare_at = self._bare.next_at()
         bare_s = float("inf") if bare_at is None else max(PROBE_S, bare_at - time.monotonic())
-        return min(self._known_pause(), bare_s)
+        return min(beat_s(self._known_pause()), bare_s)
 
     def _known_pause(self) -> float:
         return NEW_KNOWN_S if time.monotonic() - self._newest_at < NEW_FOR_S else KNOWN_S
 
     def _scan_pause(self) -> float:
-        """The connector's hints make the regular scan rare; a fork that is young is looked at again."""
+        """Execs that are heard make the regular scan rare; a young fork is looked at again."""
         if self._scan.has_young() and time.monotonic() - self._hinted_at < 1.0:
             return 0.2
-        return HINTED_SCAN_S if time.monotonic() - self._hinted_at < 60.0 else SCAN_S
+        return HINTED_SCAN_S if self.hears_execs() else SCAN_S
 
     def _obey(self, order: Effect, outlet: Outlet) -> None:
         match order:

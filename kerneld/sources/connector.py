@@ -43,9 +43,8 @@ from kerneld.proc.netlink import (
 )
 from kerneld.sources.gates import Allowance, ExecGate
 from kerneld.sources.leaders import LATEST_ORDERS, Leaders, narrow
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 
-_TICK_S = 4.0
 _ANSWER_S = 1.0
 _BEGIN, _END = 1, 2
 STRANGERS_A_SECOND = 50
@@ -81,6 +80,7 @@ class ConnectorSource:
         self._mailbox = Mailbox(latest=LATEST_ORDERS)
         self._leaders = Leaders(proc_root)
         self._gate = ExecGate()
+        self.is_listening = False
 
     def control(self, effect: Effect) -> None:
         if isinstance(effect, WatchExit):
@@ -100,8 +100,10 @@ class ConnectorSource:
                 self._leaders.drop_unless_still(tuple(self._leaders.pids))
                 outlet.emit(SourceState(datetime.now(UTC), self.name, True))
                 self._on_exec(())
+                self.is_listening = True
                 self._listen(sock, poll, outlet)
         finally:
+            self.is_listening = False
             _end(sock)
 
     def _listen(self, sock: socket.socket, poll: select.epoll, outlet: Outlet) -> None:
@@ -204,9 +206,9 @@ class ConnectorSource:
     def _timeout_s(self) -> float:
         times = [t for t in (self._gate.next_s(), self._leaders.next_look_s()) if t is not None]
         if not times:
-            return _TICK_S
+            return beat_s()
         # epoll counts whole ms, rounded up: too early would be a busy loop
-        return min(_TICK_S, max(0.0, min(times) - time.monotonic()))
+        return min(beat_s(), max(0.0, min(times) - time.monotonic()))
 
 
 def open_connector() -> socket.socket:

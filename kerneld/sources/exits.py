@@ -15,11 +15,10 @@ from kerneld.model.readings import ExitReading
 from kerneld.model.vocabulary import ExitHow
 from kerneld.proc.pidfd import ZombieStatus, exit_info, is_reaped, tells_exit, zombie_status
 from kerneld.proc.process import read_rlimits
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 
 LIMITED_ENDS = (signal.SIGABRT, signal.SIGSEGV)
 """those that a limit on memory or on the stack may be behind"""
-_TICK_S = 4.0
 _REAP_WAIT_S = 10.0
 """how long a zombie is waited for where its status is known already, or Linux will not tell more;
 Jupyter reaps within 3 s"""
@@ -128,8 +127,8 @@ class ExitSource:
 
     def _timeout_s(self) -> float:
         if not self._given_up_at:
-            return _TICK_S
-        return min(_TICK_S, max(0.0, self._given_up_at[0][0] - time.monotonic()))
+            return beat_s()
+        return min(beat_s(), max(0.0, self._given_up_at[0][0] - time.monotonic()))
 
     def _give_up(self) -> None:
         """Close what nothing more is to be had of. A number may be another pidfd's by now."""

@@ -20,7 +20,7 @@ from kerneld.proc.capabilities import limit_children
 from kerneld.proc.files import find_syslog
 from kerneld.sources.batches import BATCH_BYTES, Batches
 from kerneld.sources.child import Bounds, spawn
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 
 PROGRAM, PLACES = "journalctl", "/usr/bin:/bin:/run/current-system/sw/bin"
 FOLDERS = ("/var/log/journal", "/run/log/journal")
@@ -29,7 +29,6 @@ MAX_LINE_BYTES = 512 * 1024
 NO_JOURNAL = "no systemd journal is kept here"
 CALM_MS = 20
 """a record that takes another one back comes behind it at once"""
-TICK_S = 4.0
 _BOUNDS = Bounds(file_bytes=0, files=4096)
 
 
@@ -107,7 +106,7 @@ class JournalSource:
             outlet.emit(SourceState(datetime.now(UTC), self.name, True))
             while not outlet.stopping.is_set():
                 outlet.tick()
-                batches.wait(follower.fd, 1000 * TICK_S)
+                batches.wait(follower.fd, 1000 * beat_s())
                 batch = follower.take()
                 if follower.lost:
                     reason = "a record of the journal is too long"

@@ -15,12 +15,11 @@ from kerneld.parse.kmsg import KernelLog, KmsgRecord, parse_record
 from kerneld.parse.kmsg_text import Origin
 from kerneld.proc.kin import pin_dying
 from kerneld.proc.threads import in_initial_pid_namespace, tgid_of
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 
 KMSG = "/dev/kmsg"
 MAX_RECORD_BYTES = 16_384
 """PRINTK_MESSAGE_MAX is 2048, and each byte may be escaped to four: less room is EINVAL"""
-TICK_MS = 5000
 UNFINISHED_MS = 1
 """how long an event waits for a part that Linux prints by a call of its own, microseconds later"""
 LAG_WINDOW_S = 600.0
@@ -135,7 +134,7 @@ class KmsgSource:
             if not self._is_live:
                 self._is_live = True
                 outlet.emit(SourceState(datetime.now(UTC), self.name, True))
-            if not poller.poll(UNFINISHED_MS if log.is_waiting else TICK_MS):
+            if not poller.poll(UNFINISHED_MS if log.is_waiting else 1000 * beat_s()):
                 self._emit(log.flush(), outlet)
             self._mailbox.drain()
 

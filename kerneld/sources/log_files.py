@@ -18,7 +18,7 @@ from kerneld.parse.log_files import NEEDLES
 from kerneld.proc.files import SYSLOGS, open_system_log
 from kerneld.sources.batches import BATCH_BYTES, Batches
 from kerneld.sources.journal import find_journal
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 
 SLURMDS = ("/var/log/slurm/slurmd.log", "/var/log/slurm-llnl/slurmd.log", "/var/log/slurmd.log")
 """SlurmdLogFile, where most installations have it"""
@@ -87,7 +87,7 @@ class LogFilesSource:
                 except UnsafeFile:
                     del self._tails[tail.path]  # the next look says why
                     tail.close()
-            self._batches.wait(-1, 1000 * (LOOK_S if self._tails else MAY_APPEAR_S))
+            self._batches.wait(-1, 1000 * beat_s(LOOK_S if self._tails else MAY_APPEAR_S))
 
     def _open_those_there(self, outlet: Outlet) -> None:
         refused = ""

@@ -27,7 +27,7 @@ from kerneld.sources.memory_track import (
     sampled_by,
 )
 from kerneld.sources.shm_history import ShmHistories
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class MemorySource:
                 now_s = boot_seconds()
                 if now_s >= rest_due_s:
                     self._sample_all(now_s)
-                    rest_due_s = max(rest_due_s + REST_S, now_s)
+                    rest_due_s = now_s + beat_s(REST_S)
                     busy_due_s = now_s + self._busy_s
                 elif now_s >= busy_due_s:
                     self._sample_busy(now_s)

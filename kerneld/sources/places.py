@@ -21,11 +21,10 @@ from kerneld.model.wire import LibraryOrder, LibraryParsed
 from kerneld.proc.capabilities import limit_children
 from kerneld.sources.executed import Executed
 from kerneld.sources.placing import Question, Steps, Traces, placed
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 
 ANSWER_S = 1.5
 """for a step's questions, 16 at most; one takes 0.1 ms, a library with a million symbols 0.2 s"""
-_TICK_S = 4.0
 
 
 @dataclass(slots=True)
@@ -131,7 +130,7 @@ class PlacesSource:
         now_s = time.monotonic()
         dues = [self._executed.next_look_s(), self._work.until_s if self._work else None]
         pauses = [due_s - now_s for due_s in dues if due_s is not None]
-        self._poll.poll(1000 * max(0.0, min([*pauses, _TICK_S])))
+        self._poll.poll(1000 * max(0.0, min([*pauses, beat_s()])))
 
     # ------------------------------------------------------------------ placing
 

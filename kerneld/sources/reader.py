@@ -45,7 +45,7 @@ from kerneld.model.wire import (
 )
 from kerneld.proc.history import open_history
 from kerneld.sources.reader_child import Child, ReaderFailed
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class ReaderSource:
                 self._answered_at_s = now_s  # it was this process that stood still
             looked_at_s = now_s
             if now_s >= ping_at_s:
-                ping_at_s = now_s + PING_S
+                ping_at_s = now_s + beat_s(PING_S)
                 self._judge(child, now_s)
                 self._pinged += 1
                 child.send(Ping(number=self._pinged))

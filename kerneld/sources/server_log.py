@@ -16,13 +16,12 @@ from kerneld.model.effects import Effect, ReadLog, ReadServerLog
 from kerneld.model.facts import SourceLost, SourceState
 from kerneld.model.wire import LogOrder, LogParsed
 from kerneld.proc.files import is_slow
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 
 LOOKS_S = (0.8, 3.8)
 """a request is told before its end or a moment after it; a restart once the next life answers"""
 MOST_WAITING = 32
 """as many descriptors"""
-TICK_S = 4.0
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -68,8 +67,8 @@ class ServerLogSource:
         outlet.emit(SourceState(datetime.now(UTC), self.name, True))
         while not outlet.stopping.is_set():
             outlet.tick()
-            next_s = min((look.due_s[0] for look in self._looks), default=time.monotonic() + TICK_S)
-            poll.poll(1000 * max(0.0, min(TICK_S, next_s - time.monotonic())))
+            next_s = min((look.due_s[0] for look in self._looks), default=float("inf"))
+            poll.poll(1000 * max(0.0, min(beat_s(), next_s - time.monotonic())))
             for asked in self._mailbox.drain():
                 if isinstance(asked, ReadServerLog):
                     self._await(asked, outlet)

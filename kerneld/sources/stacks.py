@@ -21,7 +21,7 @@ from kerneld.proc.memory import ProcessMemory
 from kerneld.proc.pressure import read_pressure
 from kerneld.proc.process import boot_seconds
 from kerneld.sources.pyspy import Dump, check_rights, find_py_spy, leave_rights_behind
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 from kerneld.sources.stack_target import DUMP_LOOK_S, Moment, Target
 
 MOST_HOT = 2
@@ -29,7 +29,6 @@ TURN_S = 10.0
 """of the two that are looked at, one that had so long gives way to another that grows"""
 MOST_UNANSWERED, ANSWER_S = 8, 5.0
 PRESSURE_S = 2.0
-_TICK_S = 4.0
 
 
 @dataclass(slots=True)
@@ -147,7 +146,7 @@ class StacksSource:
             DUMP_LOOK_S if key in self._dumps and target.fast else target.pause_s
             for key, target in self._hot.items()
         ]
-        poll.poll(1000 * min(pauses, default=_TICK_S))
+        poll.poll(1000 * min(pauses, default=beat_s()))
 
     # ------------------------------------------------------------------ who is watched
 

@@ -24,9 +24,8 @@ from kerneld.parse.netlink import (
 )
 from kerneld.proc.netlink import NETLINK_GENERIC, open_netlink, receive, send_request, taskstats_filter
 from kerneld.sources.leaders import LATEST_ORDERS, Leaders, narrow
-from kerneld.sources.source import Mailbox, Outlet
+from kerneld.sources.source import Mailbox, Outlet, beat_s
 
-_TICK_S = 4.0
 _ANSWER_S = 1.0
 _REFUSALS = {
     errno.EPERM: (
@@ -108,8 +107,8 @@ class TaskstatsSource:
     def _timeout_s(self) -> float:
         look_s = self._leaders.next_look_s()
         if look_s is None:
-            return _TICK_S
-        return min(_TICK_S, max(0.0, look_s - time.monotonic()))
+            return beat_s()
+        return min(beat_s(), max(0.0, look_s - time.monotonic()))
 
 
 def open_taskstats(sys_root: str) -> socket.socket:
