@@ -16,7 +16,7 @@ _ANSWER_S, _END_S = 5.0, 2.0
 
 
 def iopub() -> Check:
-    """The reader gives up its rights, loads ZeroMQ and answers; no kernel is listened to."""
+    """The reader gives up its rights and answers; no kernel is listened to."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     note_fd = os.memfd_create("kerneld-doctor-note", os.MFD_CLOEXEC)
     os.ftruncate(note_fd, WORKING_ON.size)
@@ -47,10 +47,7 @@ def iopub() -> Check:
     if answered:
         return Check(name=NAME, works=True, says="the reader process starts and answers")
     last = said.strip().rpartition("\n")[2] or f"it does not answer for {_ANSWER_S:.0f} s"
-    remedy = f"{sys.executable} -m pip install --upgrade pyzmq" if "zmq" in last else ""
-    return Check(
-        name=NAME, works=False, says=f"the reader process: {last}", costs=LOST_CELLS, remedy=remedy
-    )
+    return Check(name=NAME, works=False, says=f"the reader process: {last}", costs=LOST_CELLS)
 
 
 def _answers(ours: socket.socket) -> bool:

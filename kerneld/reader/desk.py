@@ -32,8 +32,9 @@ from kerneld.parse.connection import curve_server_key, parse_connection
 from kerneld.parse.iopub import Publisher, Refusal, parse_iopub, recalled_cell, topics_of
 from kerneld.reader.backlog import BYTES_A_TOKEN, Backlog, Heard
 from kerneld.reader.cells import Cells, make_room
-from kerneld.reader.ears import Ear, Ears
-from kerneld.reader.files import endpoint_of, publisher_of, read_file
+from kerneld.reader.ear import Ear
+from kerneld.reader.ears import Ears
+from kerneld.reader.files import address_of, publisher_of, read_file
 from kerneld.reader.history import last_cell
 from kerneld.reader.journal import Journal, read_log
 from kerneld.reader.libraries import read_library
@@ -103,7 +104,7 @@ class Desk:
             ready = dict(poll.poll(self._pause_ms(rest_s)))
             if self._heard_fd in ready:
                 os.eventfd_read(self._heard_fd)
-                self._tell_connected()
+                self._tell_states()
             if self._collector.fileno() in ready and not self._take_orders():
                 return
             if not self._pace.rest_s(time.monotonic()):
@@ -195,10 +196,10 @@ class Desk:
             return self._say_listening(handle, "its connection file could not be read")
         try:
             file.publisher = publisher_of(handle, file.connection, file.key, implementation)
-            endpoint = endpoint_of(file.connection, folder=file.folder, server_key=file.server_key)
+            address = address_of(file.connection, folder=file.folder, server_key=file.server_key)
         except SourceUnavailable as refusal:
             return self._say_listening(handle, refusal.reason)
-        ear = Ear(handle, endpoint, topics_of(implementation), file.server_key)
+        ear = Ear(handle, address, topics_of(implementation), file.server_key)
         if file.ear != ear:
             file.ear, file.heard = ear, None
             if self._deaf_since is None:
@@ -213,14 +214,14 @@ class Desk:
 
     # ------------------------------------------------------------------ messages
 
-    def _tell_connected(self) -> None:
+    def _tell_states(self) -> None:
         """A kernel is listened to from its handshake on, and after each restart anew."""
-        while self._ears.connected:
-            handle = self._ears.connected.popleft()
+        while self._ears.states:
+            handle, reason = self._ears.states.popleft()
             file = self._files.get(handle)
             if file is not None:
                 file.heard = None
-                self._say_listening(handle, "")
+                self._say_listening(handle, reason)
 
     def _understand(self) -> None:
         """A turn's messages, as long as the collector takes what they tell."""

@@ -1,72 +1,78 @@
-"""The thread that only hears: ZeroMQ subscriptions into the backlog, as fast as they come.
+"""The thread that only hears: subscriptions into the backlog, as fast as they come.
 
 What a subscriber does not read stays in the kernel's memory, up to 1,000 messages each, so nothing
-here parses, waits or sends; and as long as one kernel's every message comes here, a stop does not last.
+here parses JSON or waits; and as long as one kernel's every message comes here, a stop does not last.
 """
 
 import os
-import struct
+import select
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import zmq
-
 from kerneld.parse.iopub import own_topics
+from kerneld.parse.zmtp import Broken, Message, Refused, TooLarge
 from kerneld.reader.backlog import Backlog, Heard
+from kerneld.reader.ear import Ear, Subscription
 from kerneld.reader.going_on import GoingOn
+from kerneld.reader.plain import READ_BYTES, PlainSubscription
 
-MAX_FRAME_BYTES = 8 * 1024 * 1024
-"""beyond it ZeroMQ drops the connection"""
-MAX_FRAMES = 64
-MAX_SOCKETS = 8192
-RECONNECT_MS = 20
-"""ZeroMQ waits up to twice as long; at 100 ms one restarted kernel in eight had a first cell unheard"""
-_EVENT = struct.Struct("=hi")
-"""http://api.zeromq.org/4-3:zmq-socket-monitor: event, value"""
+RECONNECT_S, SLOW_RECONNECT_S = 0.02, 0.1
+"""at 100 ms one restarted kernel in eight had a first cell unheard"""
+SOON_S = 30.0
+"""a kernel that is restarted is there by then. 300 that are not take 13 % of a core, and 4 % later"""
+MAX_UNFINISHED_BYTES = 32 * 1024 * 1024
+"""of all kernels' messages that are not whole; four largest ones"""
 _STACK_BYTES = 256 * 1024
-_MESSAGES_A_TURN = 64
 _UNWANTED = (
     b".stream.stdout", b".stream.stderr", b".stream", b".display_data", b".update_display_data",
     b".execute_result", b".clear_output",
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Ear:
-    """One subscription: whose, where, to which topics."""
+@dataclass(slots=True, eq=False)
+class _Line:
+    """One ear and its connection, None between two of them."""
 
-    handle: int
-    endpoint: str
-    topics: tuple[bytes, ...]
-    server_key: bytes | None = None
-    """of a kernel that speaks CURVE: its public one; any client is let in that knows it"""
+    ear: Ear
+    subscription: Subscription | None = None
+    events: int = 0
+    is_wide: bool = True
+    """its kernel's own topics are not known yet"""
+    held_bytes: int = 0
+    told: str | None = None
+    """why it is not heard, "" while it is, None before either is known"""
+    began_s: float = 0.0
+    soon_until_s: float = 0.0
+    next_s: float = 0.0
 
 
 class Ears:
-    """Owns the ZeroMQ sockets. open, close and close_all may be called from the other thread."""
+    """Owns the connections. open, close and close_all may be called from the other thread."""
 
     def __init__(self, backlog: Backlog, on_heard_fd: int) -> None:
         self._backlog = backlog
         self._on_heard_fd = on_heard_fd
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._orders: deque[Ear | int | None] = deque()
-        self._context = zmq.Context()
-        self._context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
-        self._poller = zmq.Poller()
-        self._poller.register(self._wake_fd, zmq.POLLIN)
-        self._sockets: dict[int, zmq.Socket[bytes]] = {}
-        self._handles: dict[zmq.Socket[bytes], int] = {}
-        self._monitors: dict[zmq.Socket[bytes], Ear] = {}
-        self._wide: set[zmq.Socket[bytes]] = set()
-        self._whole: set[int] = set()
-        """handles of kernels that let nobody choose what to hear"""
+        self._epoll = select.epoll()
+        self._epoll.register(self._wake_fd, select.EPOLLIN)
+        self._buffer = memoryview(bytearray(READ_BYTES))
+        self._subscribe_encrypted: Callable[[Ear], Subscription] | None = None
+        self._lines: dict[int, _Line] = {}
+        """by their handles"""
+        self._open: dict[int, _Line] = {}
+        """by their descriptors"""
+        self._unread: set[int] = set()
+        """descriptors of connections that have more"""
+        self._broken: set[_Line] = set()
+        self._held_bytes = 0
         self._going_on = GoingOn()
-        self._broken: dict[int, tuple[Ear, float]] = {}
-        self.connected: deque[int] = deque()
-        """handles whose kernel shook hands since this was last emptied; told like a message"""
+        self.states: deque[tuple[int, str]] = deque()
+        """handles that are heard from now on (""), or why they are not; told like a message"""
 
     def start(self) -> None:
         threading.stack_size(_STACK_BYTES)
@@ -87,129 +93,157 @@ class Ears:
 
     def _run(self) -> None:
         while True:
-            for readable, _ in self._poller.poll(RECONNECT_MS if self._broken else None):
-                if isinstance(readable, int):
-                    self._obey()
-                elif readable in self._monitors:
-                    self._look_at_connection(readable)
-                elif readable in self._handles:
-                    self._receive(readable)
-            self._mend(time.monotonic())
+            pause_s = 0 if self._unread else RECONNECT_S if self._broken else None
+            ready = self._unread.union(fd for fd, _ in self._epoll.poll(pause_s))
+            self._unread.clear()
+            for fd in ready - {self._wake_fd}:
+                line = self._open.get(fd)
+                if line is not None:
+                    self._take_turn(line)
+            # last: a descriptor that is closed and opened again here is another connection's
+            if self._wake_fd in ready:
+                self._obey()
+            if self._broken:
+                self._mend(time.monotonic())
 
     def _obey(self) -> None:
         os.eventfd_read(self._wake_fd)
         while self._orders:
             match self._orders.popleft():
                 case Ear() as ear:
-                    self._close(ear.handle)
-                    self._open(ear)
+                    self._forget(ear.handle)
+                    self._listen(ear)
                 case int(handle):
-                    self._close(handle)
+                    self._forget(handle)
                 case None:
-                    for handle in list(self._sockets):
-                        self._close(handle)
+                    for handle in list(self._lines):
+                        self._forget(handle)
 
-    def _open(self, ear: Ear) -> None:
-        sub = self._context.socket(zmq.SUB)
-        sub.set(zmq.LINGER, 0)
-        sub.set(zmq.RCVHWM, 1000)
-        sub.set(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
-        sub.set(zmq.RECONNECT_IVL, RECONNECT_MS)
-        sub.set(zmq.IPV6, 1)
-        if ear.server_key is not None:
-            public_key, secret_key = zmq.curve_keypair()
-            sub.set(zmq.CURVE_PUBLICKEY, public_key)
-            sub.set(zmq.CURVE_SECRETKEY, secret_key)
-            sub.set(zmq.CURVE_SERVERKEY, ear.server_key)
-        for topic in ear.topics:
-            sub.set(zmq.SUBSCRIBE, topic)
-        monitor = sub.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        sub.connect(ear.endpoint)
-        for socket in (sub, monitor):
-            self._poller.register(socket, zmq.POLLIN)
-        self._sockets[ear.handle] = sub
-        self._handles[sub] = ear.handle
-        self._monitors[monitor] = ear
-        self._wide.add(sub)
-        if b"" in ear.topics:
-            self._whole.add(ear.handle)
-            self._going_on.turn(on=True)
+    def _listen(self, ear: Ear) -> None:
+        self._lines[ear.handle] = line = _Line(ear)
+        self._connect(line, time.monotonic())
+        self._keep_going(ear)
 
-    def _close(self, handle: int) -> None:
-        self._broken.pop(handle, None)
-        sub = self._sockets.pop(handle, None)
-        if sub is None:
+    def _forget(self, handle: int) -> None:
+        line = self._lines.pop(handle, None)
+        if line is not None:
+            self._hang_up(line)
+            self._broken.discard(line)
+            self._keep_going(line.ear)
+
+    def _keep_going(self, changed: Ear) -> None:
+        """As long as there is a kernel that lets nobody choose what to hear."""
+        if b"" in changed.topics:
+            self._going_on.turn(on=any(b"" in line.ear.topics for line in self._lines.values()))
+
+    # ------------------------------------------------------------------ connections
+
+    def _connect(self, line: _Line, now_s: float) -> None:
+        line.began_s, line.is_wide = now_s, b"" not in line.ear.topics
+        try:
+            subscription = self._subscribe(line.ear)
+        except OSError:
+            return self._end(line)
+        line.subscription, line.events = subscription, subscription.events
+        self._open[subscription.fileno()] = line
+        self._epoll.register(subscription, line.events)
+        return None
+
+    def _subscribe(self, ear: Ear) -> Subscription:
+        if ear.server_key is None:
+            return PlainSubscription(ear, self._buffer)
+        if self._subscribe_encrypted is None:
+            from kerneld.reader.curve import Curve
+
+            self._subscribe_encrypted = Curve().subscribe
+        return self._subscribe_encrypted(ear)
+
+    def _hang_up(self, line: _Line) -> None:
+        if line.subscription is None:
             return
-        monitor = next(one for one, ear in self._monitors.items() if ear.handle == handle)
-        for socket in (sub, monitor):
-            self._poller.unregister(socket)
-        del self._handles[sub], self._monitors[monitor]
-        self._wide.discard(sub)
-        sub.disable_monitor()
-        sub.close(0)
-        if handle in self._whole:
-            self._whole.remove(handle)
-            self._going_on.turn(on=bool(self._whole))
+        fd = line.subscription.fileno()
+        self._epoll.unregister(fd)
+        del self._open[fd]
+        self._unread.discard(fd)
+        self._held_bytes -= line.held_bytes
+        line.held_bytes = 0
+        line.subscription.close()
+        line.subscription = None
 
-    def _look_at_connection(self, monitor: "zmq.Socket[bytes]") -> None:
-        """libzmq connects again after a peer's end, but never after a frame that was too large."""
-        ear = self._monitors[monitor]
-        while monitor.poll(0):
-            event, _ = _EVENT.unpack(monitor.recv_multipart()[0])
-            if event == zmq.EVENT_DISCONNECTED:
-                self._broken.setdefault(ear.handle, (ear, time.monotonic()))
-            else:
-                self.connected.append(ear.handle)
-                os.eventfd_write(self._on_heard_fd, 1)
+    def _end(self, line: _Line) -> None:
+        """Soon there may be another kernel; what ends again and again is tried less often."""
+        self._hang_up(line)
+        now_s = time.monotonic()
+        if now_s - line.began_s > SOON_S or not line.soon_until_s:
+            line.soon_until_s = now_s + SOON_S
+        line.next_s = now_s + (RECONNECT_S if now_s < line.soon_until_s else SLOW_RECONNECT_S)
+        if line.told == "":
+            line.told = None
+        self._broken.add(line)
 
     def _mend(self, now_s: float) -> None:
-        for handle, (ear, since_s) in list(self._broken.items()):
-            if 1000 * (now_s - since_s) >= RECONNECT_MS:
-                self._close(handle)
-                self._open(ear)
+        for line in [line for line in self._broken if line.next_s <= now_s]:
+            self._broken.remove(line)
+            self._connect(line, now_s)
 
-    def _receive(self, sub: "zmq.Socket[bytes]") -> None:
-        """Up to a turn's messages of one kernel, so that a loud one does not keep the others."""
-        handle = self._handles[sub]
-        kept = False
-        for _ in range(_MESSAGES_A_TURN):
-            try:
-                frames = _receive_message(sub)
-            except zmq.Again:
-                break
+    # ------------------------------------------------------------------ messages
+
+    def _take_turn(self, line: _Line) -> None:
+        """One read of one kernel, so that a loud one does not keep the others."""
+        subscription = line.subscription
+        assert subscription is not None
+        try:
+            self._keep(line, subscription, subscription.hear())
+        except Refused as refusal:
+            self._tell(line, refusal.reason)
+            self._end(line)
+        except TooLarge:
+            self._backlog.count_dropped()
+            self._end(line)
+        except (OSError, Broken):
+            self._end(line)
+        else:
+            self._look_after(line, subscription)
+
+    def _keep(self, line: _Line, subscription: Subscription, messages: list[Message]) -> None:
+        at, kept = datetime.now(UTC), False
+        for frames in messages:
             if not frames:
                 self._backlog.count_dropped()
                 continue
-            if sub in self._wide:
-                self._narrow(sub, frames[0])
+            if line.is_wide:
+                self._narrow(line, subscription, frames[0])
             if not frames[0].endswith(_UNWANTED):
-                self._backlog.put(Heard(handle, frames, datetime.now(UTC)))
+                self._backlog.put(Heard(line.ear.handle, frames, at))
                 kept = True
         if kept:
             os.eventfd_write(self._on_heard_fd, 1)
 
-    def _narrow(self, sub: "zmq.Socket[bytes]", topic: bytes) -> None:
-        """A kernel that comes after this one has another name, and another socket here."""
+    def _narrow(self, line: _Line, subscription: Subscription, topic: bytes) -> None:
+        """A kernel that comes after this one has another name, and another connection here."""
         found = own_topics(topic)
-        if found is None:
-            return
-        wide, own = found
-        for each in own:
-            sub.set(zmq.SUBSCRIBE, each)
-        sub.set(zmq.UNSUBSCRIBE, wide)
-        self._wide.discard(sub)
+        if found is not None and found[0] in line.ear.topics:
+            subscription.narrow(*found)
+            line.is_wide = False
 
+    def _look_after(self, line: _Line, subscription: Subscription) -> None:
+        """What a turn has changed: whether it is heard, waits for what, has how much unfinished."""
+        if subscription.is_subscribed:
+            self._tell(line, "")
+        if subscription.has_more:
+            self._unread.add(subscription.fileno())
+        if subscription.events != line.events:
+            line.events = subscription.events
+            self._epoll.modify(subscription, line.events)
+        held_bytes = subscription.held_bytes
+        self._held_bytes += held_bytes - line.held_bytes
+        line.held_bytes = held_bytes
+        if self._held_bytes > MAX_UNFINISHED_BYTES:
+            self._backlog.count_dropped()
+            self._end(max(self._lines.values(), key=lambda one: one.held_bytes))
 
-def _receive_message(sub: "zmq.Socket[bytes]") -> tuple[bytes, ...]:
-    """All frames of one message; empty for one of more frames or bytes than any kernel sends."""
-    frames: list[bytes] = []
-    room_bytes = MAX_FRAME_BYTES
-    while True:
-        frame = sub.recv(zmq.NOBLOCK)
-        room_bytes -= len(frame)
-        if room_bytes >= 0 and len(frames) < MAX_FRAMES:
-            frames.append(frame)
-        else:
-            room_bytes = -1
-        if not sub.get(zmq.RCVMORE):
-            return tuple(frames) if room_bytes >= 0 else ()
+    def _tell(self, line: _Line, reason: str) -> None:
+        if line.told != reason:
+            line.told = reason
+            self.states.append((line.ear.handle, reason))
+            os.eventfd_write(self._on_heard_fd, 1)

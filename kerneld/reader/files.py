@@ -2,13 +2,13 @@
 
 import os
 import stat
-
-import zmq
+from socket import AF_INET, AF_INET6, AF_UNIX
 
 from kerneld.errors import SourceUnavailable
 from kerneld.model.process import Connection
 from kerneld.parse.connection import MAX_BYTES
 from kerneld.parse.iopub import Publisher, knows_scheme, language_of
+from kerneld.reader.ear import Address
 
 _MAX_SOCKET_PATH_BYTES = 107
 
@@ -32,19 +32,29 @@ def publisher_of(handle: int, connection: Connection, key: bytes, implementation
     return Publisher(handle, key, scheme, language)
 
 
-def endpoint_of(connection: Connection, *, folder: str, server_key: bytes | None) -> str:
-    """Where ZeroMQ hears this kernel's iopub.
+def address_of(connection: Connection, *, folder: str, server_key: bytes | None) -> Address:
+    """Where this kernel's iopub is heard.
 
     Raises SourceUnavailable with the reason where kerneld can't or won't listen.
     """
-    if connection.encrypted and server_key is None:
-        raise SourceUnavailable("its messages are encrypted (CURVE), and its file has no public key")
-    if connection.encrypted and not zmq.has("curve"):
-        raise SourceUnavailable("its messages are encrypted, and ZeroMQ was built without CURVE here")
+    if connection.encrypted:
+        _must_have_curve(server_key)
     if connection.transport == "ipc":
-        return f"ipc://{_socket_path(connection, folder)}"
-    host = f"[{connection.ip}]" if ":" in connection.ip else connection.ip
-    return f"tcp://{host}:{connection.iopub_port}"
+        return Address(AF_UNIX, _socket_path(connection, folder))
+    family = AF_INET6 if ":" in connection.ip else AF_INET
+    return Address(family, (connection.ip, connection.iopub_port))
+
+
+def _must_have_curve(server_key: bytes | None) -> None:
+    """pyzmq takes 5 MiB: it is loaded with the first kernel that encrypts, and by no other."""
+    if server_key is None:
+        raise SourceUnavailable("its messages are encrypted (CURVE), and its file has no public key")
+    try:
+        import zmq
+    except ImportError:
+        raise SourceUnavailable("its messages are encrypted, and pyzmq can't be loaded here") from None
+    if not zmq.has("curve"):
+        raise SourceUnavailable("its messages are encrypted, and ZeroMQ was built without CURVE here")
 
 
 def _socket_path(connection: Connection, folder: str) -> str:

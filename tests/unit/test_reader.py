@@ -212,6 +212,19 @@ def test_what_is_not_listened_to_says_why(
     assert word in state.reason
 
 
+def test_a_publisher_that_asks_for_a_password_is_not_listened_to(rig: Rig, tmp_path: Path) -> None:
+    context = zmq.Context()
+    publisher = context.socket(zmq.PUB)
+    publisher.set(zmq.PLAIN_SERVER, 1)
+    port = publisher.bind_to_random_port("tcp://127.0.0.1")
+    try:
+        state = rig.listen(fake_file(tmp_path, iopub_port=port), "ipykernel")
+    finally:
+        context.destroy(0)
+    assert not state.listening
+    assert "password" in state.reason
+
+
 @pytest.mark.skipif(
     "transport_encryption" not in KernelManager.class_trait_names(),
     reason="this jupyter_client has no CURVE",
@@ -229,6 +242,18 @@ def test_a_kernel_that_encrypts_is_heard_over_a_restart(rig: Rig, tmp_path: Path
         rig.hear_anything(book)
         book.run("again = 2")
         rig.wait_for(is_cell("again = 2"))
+        assert has_libzmq(rig.pid) in (True, None)
+
+
+def has_libzmq(pid: int) -> bool | None:
+    """None: only root may look."""
+    return b"zmq" in Path(f"/proc/{pid}/maps").read_bytes() if os.geteuid() == 0 else None
+
+
+def test_libzmq_is_loaded_for_no_other_kernel(rig: Rig, tmp_path: Path) -> None:
+    with notebook(tmp_path) as book:
+        rig.follow(book, "ipykernel")
+        assert has_libzmq(rig.pid) in (False, None)
 
 
 def test_an_ipc_kernel_is_heard_by_its_own_user_only(rig: Rig, tmp_path: Path) -> None:
