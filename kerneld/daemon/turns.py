@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from kerneld.daemon.memory import Memory
+from kerneld.model.base import slim
 from kerneld.model.cells import FinishedCell
 from kerneld.model.death import Death
 from kerneld.model.process import ProcessKey
@@ -67,6 +68,5 @@ def _measured(
         if at_once and one.before_bytes is not None and one.change_bytes is not None:
             before = one.before_bytes + one.change_bytes
     change, peak = held.after_bytes - before, held.peak_bytes
-    return cell.model_copy(
-        update={"before_bytes": before, "change_bytes": change, "peak_bytes": max(before, peak)}
-    )
+    known = {"before_bytes": before, "change_bytes": change, "peak_bytes": max(before, peak)}
+    return slim(cell.model_copy(update=known))

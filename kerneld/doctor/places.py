@@ -6,6 +6,8 @@ import pwd
 import stat
 from pathlib import Path
 
+import psutil
+
 from kerneld.doctor.check import Check
 from kerneld.errors import StoreError
 from kerneld.parse.mounts import filesystem_type
@@ -53,7 +55,7 @@ def database(path: Path, *, daemon_runs: bool) -> Check:
     if found.damage:
         costs = "The recorder's next start sets it aside, and saves what can be read of it."
         return Check(name=name, works=False, says=f"{path} is damaged: {found.damage}", costs=costs)
-    free_bytes = _free_bytes(folder)
+    free_bytes = psutil.disk_usage(str(folder)).free
     if free_bytes < LITTLE_SPACE_BYTES:
         says = f"{path}: {free_bytes >> 20} MiB are free"
         return Check(name=name, works=False, says=says, costs="A full disk takes no incident.")
@@ -154,11 +156,6 @@ def _owned_by(path: Path) -> str:
     except OSError:
         return ""
     return "" if uid == os.geteuid() else f" (it belongs to {_name(uid)})"
-
-
-def _free_bytes(folder: Path) -> int:
-    room = os.statvfs(folder)
-    return room.f_bavail * room.f_frsize
 
 
 def _me() -> str:

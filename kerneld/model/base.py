@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
 
@@ -51,11 +51,26 @@ class Record(BaseModel):
     )
 
 
+R = TypeVar("R", bound=Record)
+
+
 def make_ready(record: type[Record] = Record) -> None:
     """Make the validators of every record that is imported now, not at the first death."""
     for each in record.__subclasses__():
         each.model_rebuild()
         make_ready(each)
+
+
+_UNTOLD: set[str] = set()
+
+
+def slim(record: R) -> R:
+    """The same record, for who keeps many: without pydantic's account of which fields were given.
+
+    That is a set of 0.2 to 2 KiB for each, and nobody asks for it.
+    """
+    object.__setattr__(record, "__pydantic_fields_set__", _UNTOLD)
+    return record
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kerneld.model.base import Timestamp
+from kerneld.model.base import Timestamp, slim
 from kerneld.model.cells import KEPT_CELLS, FinishedCell
 from kerneld.model.said import (
     CellFailed,
@@ -101,12 +101,12 @@ def _without_source(fact: SessionFact) -> SessionFact:
     """Of an earlier cell its digest and what its code does are enough: 16 sources may be 1 MiB."""
     if not isinstance(fact, CellStarted) or fact.source is None:
         return fact
-    return fact.model_copy(update={"source": None})
+    return slim(fact.model_copy(update={"source": None}))
 
 
 def finished(cell: CellStarted, ended_at: Timestamp, failure: CellFailed | None) -> FinishedCell:
     """The cell without its text; its memory is filled in later."""
-    return FinishedCell(
+    told = FinishedCell(
         execution_count=cell.execution_count,
         code=_first_words(cell.source or ""),
         sha256=cell.sha256,
@@ -116,6 +116,7 @@ def finished(cell: CellStarted, ended_at: Timestamp, failure: CellFailed | None)
         error=failure.name if failure else None,
         shortage=failure.shortage if failure else None,
     )
+    return slim(told)
 
 
 def _first_words(source: str) -> str | None:

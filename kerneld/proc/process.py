@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+from kerneld.model.base import slim
 from kerneld.model.host import Host
 from kerneld.model.process import CgroupLocation, Limit, Process, ProcessKey, Rlimits
 from kerneld.parse.cgroups import container_of, parse_membership, unit_of
@@ -63,7 +64,7 @@ def _process(key: ProcessKey, stat: Stat, folder: int, *, roots: tuple[str, str]
     memory_path = groups.memory.path if groups.memory else None
     rlimits = parse_limits(_read_at(folder, "limits"))
     container = container_of(memory_path) or container_of(groups.systemd)
-    return Process(
+    process = Process(
         key=key,
         comm=stat.comm,
         ppid=stat.ppid,
@@ -83,6 +84,7 @@ def _process(key: ProcessKey, stat: Stat, folder: int, *, roots: tuple[str, str]
         stack_top=stat.stack_top,
         stack_limit_bytes=rlimits.stack_bytes,
     )
+    return slim(process)
 
 
 def _limits(

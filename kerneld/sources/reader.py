@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from kerneld.model.base import slim
 from kerneld.model.effects import (
     Effect,
     Listen,
@@ -258,7 +259,7 @@ class ReaderSource:
             case LogParsed():
                 self.on_log(said)
             case _ if said.handle in self._files:
-                outlet.offer(said)
+                outlet.offer(slim(said))
             case _:
                 pass  # on its way when its file was let go of
 
