@@ -3,8 +3,8 @@
 Each is a process of its own with a connection file, five sockets and a signed iopub, which runs cells
 of 10 s: it says so, prints a line a second, and takes and gives back a MiB. To kerneld it is an
 ipykernel; 300 real ones would need 15 GiB. Beside the collector a bare loop reads their statm ten times
-a second, as often as the sampler looks at a busy kernel: the collector, everything included, may take
-twice its CPU.
+a second, as often as the sampler looks at a busy kernel: the sampler, with all that it reads, keeps and
+tells, may take twice its CPU. What cells, libraries and the database take comes on top, and is told.
 """
 
 import argparse
@@ -14,16 +14,18 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
 from bench_idle import mib, reader_of, told
 from bench_latency import FREE_PORTS
-from fakes import BenchDaemon, a_daemon, busy_s, end_well, rss_bytes
+from fakes import BenchDaemon, a_daemon, busy_s, end_well, rss_bytes, thread_of, thread_s
 from jupyter_client.connect import write_connection_file
 from rig import wait_for
 
 from kerneld.live import read_living
+from kerneld.sources.memory import MemorySource
 
 YOUNG_S = 130.0
 """for two minutes after the last new kernel all are looked at more often"""
@@ -153,21 +155,30 @@ def measure(daemon: BenchDaemon, count: int, seconds: float) -> None:
 def rounds(daemon: BenchDaemon, pids: set[int], seconds: float) -> None:
     bare = BareLoop(pids)
     bare.start()
-    reader = reader_of(daemon)
-    shares: list[tuple[float, float, float]] = []
+    reader, sampler = reader_of(daemon), thread_of(daemon.pid, MemorySource.name)
+
+    def spent() -> tuple[float, ...]:
+        return busy_s(daemon.pid), thread_s(sampler), busy_s(reader), bare.cpu_s()
+
+    shares: list[tuple[float, ...]] = []
     for _ in range(WINDOWS):
-        began, was = time.monotonic(), (busy_s(daemon.pid), busy_s(reader), bare.cpu_s())
+        began, was = time.monotonic(), spent()
         time.sleep(seconds / WINDOWS)
-        took, now = time.monotonic() - began, (busy_s(daemon.pid), busy_s(reader), bare.cpu_s())
-        ours, readers, bares = ((late - early) / took for late, early in zip(now, was, strict=True))
-        shares.append((ours, readers, bares))
-    ratios = sorted(ours / bares for ours, _, bares in shares)
-    ours, readers, bares = (median(column) for column in zip(*shares, strict=True))
+        took, now = time.monotonic() - began, spent()
+        shares.append(tuple((late - early) / took for late, early in zip(now, was, strict=True)))
+    ours, samplers, readers, bares = (median(column) for column in zip(*shares, strict=True))
     told("busy as heard", f"{len(busy(daemon))} of {len(pids)}", "about 10 of 11")
     told("CPU: a bare loop of pread", f"{bares:.2%}", "")
-    told("CPU: collector", f"{ours:.2%}", "")
-    told("  times the bare loop", f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})", "2")
+    told("CPU: the collector's sampler", f"{samplers:.2%}", "")
+    told("  times the bare loop", times(samplers / bares for _, samplers, _, bares in shares), "2")
+    told("CPU: collector", f"{ours:.2%}", "told beside it")
+    told("  times the bare loop", times(ours / bares for ours, *_, bares in shares), "told beside it")
     told("CPU: reader", f"{readers:.2%}", "told beside it")
+
+
+def times(ratios: Iterable[float]) -> str:
+    least, *_, most = ordered = sorted(ratios)
+    return f"{median(ordered):.2f} ({least:.2f} to {most:.2f})"
 
 
 def main() -> None:

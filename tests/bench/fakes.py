@@ -126,8 +126,19 @@ def cpu_s(pid: int) -> float:
 
 def busy_s(pid: int) -> float:
     """CPU seconds of a process by the scheduler's own count, in ns: ticks are too coarse at rest."""
+    return sum(thread_s(task) for task in Path(f"/proc/{pid}/task").iterdir())
+
+
+def thread_s(task: Path) -> float:
+    """The same of one thread's folder."""
+    return int((task / "schedstat").read_text().split()[0]) / 1e9
+
+
+def thread_of(pid: int, name: str) -> Path:
+    """The folder of the one thread of that name."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    (found,) = [task for task in tasks if (task / "comm").read_text().strip() == name]
+    return found
 
 
 def rss_bytes(pid: int) -> int:
