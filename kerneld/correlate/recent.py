@@ -40,7 +40,9 @@ class Recent:
     def __init__(self) -> None:
         self._log: deque[tuple[int | None, LogRecord]] = deque(maxlen=KEPT_LOG_RECORDS)
         self.server_ends: dict[ProcessKey, ServerEnd] = {}
-        self._signals: deque[SignalSent] = deque(maxlen=KEPT_SIGNALS)
+        self._signals: deque[SignalSent] = deque()
+        self._signals_to: dict[int, list[SignalSent]] = {}
+        """the same by pid: 1,000 deaths at once looked at 1,000 signals each"""
         self._acts: deque[ManagerAct] = deque(maxlen=KEPT_ACTS)
         self._words: deque[ManagerAct] = deque(maxlen=KEPT_ACTS)
         self._crashes: deque[ThreadCrashed] = deque(maxlen=KEPT_CRASHES)
@@ -71,13 +73,22 @@ class Recent:
 
     def was_sent(self, fact: SignalSent | ManagerAct) -> None:
         if isinstance(fact, SignalSent):
-            self._signals.append(fact)
+            self._keep_signal(fact)
         else:
             (self._acts if fact.is_vouched else self._words).append(fact)
 
+    def _keep_signal(self, sent: SignalSent) -> None:
+        if len(self._signals) >= KEPT_SIGNALS:
+            oldest = self._signals.popleft()
+            self._signals_to[oldest.pid].remove(oldest)
+            if not self._signals_to[oldest.pid]:
+                del self._signals_to[oldest.pid]
+        self._signals.append(sent)
+        self._signals_to.setdefault(sent.pid, []).append(sent)
+
     def sent_to(self, pid: int) -> list[SignalSent | ManagerAct]:
         """What may have been meant for this process: a manager's word may name a cgroup or a unit."""
-        signals = [sent for sent in self._signals if sent.pid == pid]
+        signals = self._signals_to.get(pid, ())
         acts = (*self._acts, *self._words)
         return [*signals, *(act for act in acts if act.pid in (pid, None))]
 

@@ -84,6 +84,9 @@ class Owner:
     delays: Delays = field(default_factory=Delays)
     _told: dict[str, _Told] = field(default_factory=dict)
     _changed: set[str] = field(default_factory=set)
+    """cases of which more is known"""
+    _untold: set[str] = field(default_factory=set)
+    """cases of which the database holds nothing yet"""
     _roll: Roll = field(init=False)
     _questions: list[Effect] = field(default_factory=list)
     _failed: bool = False
@@ -107,7 +110,7 @@ class Owner:
                 self.turns.heard(fact.handle)
             if isinstance(fact, ProcessEnded) and not moves.deaths:
                 self.rooms.act(ForgetMemory(fact.key))
-        untold = [case_uuid for case_uuid in self._changed if self._is_untold(case_uuid)]
+        untold = list(self._untold)
         self._number(untold)
         self._tell(untold)
         self._roll.save(self.rooms.store)
@@ -116,20 +119,20 @@ class Owner:
         """The database is another one: the open cases and who is watched go into it, too."""
         for told in self._told.values():
             told.incident = None
-        self._changed |= self._told.keys()
+        self._untold |= self._told.keys()
         self._roll.watch(self.tracker.tracked())
         self.feed(())
 
     @property
     def awaits_calm(self) -> bool:
         """Whether there is something to reconsider. What a full disk did not take waits longer."""
-        anew = any(not self._is_untold(case_uuid) for case_uuid in self._changed)
+        anew = not self._changed <= self._untold
         return bool(self._questions) or (anew and not self._failed)
 
     def reconsider(self) -> None:
         """When no fact comes: judge the cases of which more is known, and see who else is there."""
         self._changed &= self._told.keys()
-        self._tell([case_uuid for case_uuid in self._changed if not self._is_untold(case_uuid)])
+        self._tell(list(self._changed - self._untold))
         for order in self._questions:
             self.rooms.act(order)
         self._questions.clear()
@@ -158,7 +161,7 @@ class Owner:
             memory=account,
             cgroup=delta,
         )
-        self._changed.add(case_uuid)
+        self._untold.add(case_uuid)
         self._questions += questions_on(death)
         if death.scope is Scope.SERVER:
             self._changed |= self.correlator.parent_ended(death.ended, case_uuid=case_uuid)
@@ -179,10 +182,6 @@ class Owner:
                 lives[case.kernel.id] += case.scope is Scope.KERNEL
 
     # ------------------------------------------------------------------ verdicts
-
-    def _is_untold(self, case_uuid: str) -> bool:
-        told = self._told.get(case_uuid)
-        return told is not None and told.incident is None
 
     def _tell(self, uuids: Collection[str]) -> None:
         """Store the first verdict of every new case, and each later one that says something else."""
@@ -213,7 +212,7 @@ class Owner:
         for case in cases:
             self._told[case.uuid] = _Told()
             self.correlator.open_absent(case, now=time.monotonic())
-            self._changed.add(case.uuid)
+            self._untold.add(case.uuid)
 
     def _finish(self, uuids: Sequence[str]) -> None:
         for case_uuid in uuids:
@@ -272,6 +271,7 @@ class Owner:
             self._failed = True
             return False
         self._failed = False
+        self._untold -= {incident.uuid for incident in stored}
         committed_at = datetime.now(UTC)
         for incident in stored:
             told = self._told[incident.uuid]
@@ -288,11 +288,11 @@ class Owner:
 
     @property
     def unsaved(self) -> int:
-        """Open cases of which the database holds nothing yet."""
-        return sum(told.incident is None for told in self._told.values())
+        """How many open cases the database holds nothing of yet."""
+        return len(self._untold)
 
     def next_due(self) -> float | None:
         """Monotonic seconds of the next case to settle; soon, where something waits to be stored."""
-        if self._changed:
+        if self._changed or self._untold:
             return time.monotonic() + RETRY_S
         return self.correlator.next_due()

@@ -28,7 +28,10 @@ class FatalSignal:
 
     def judge(self, case: Case) -> Verdict | None:
         """The status proves the signal, a line the place; either names this very process."""
-        end, line, trace, core = exit_of(case), self.line(case), trace_of(case), core_of(case)
+        end = exit_of(case)
+        if end.signal != self.number and end.how is not ExitHow.LOST:
+            return None
+        line, trace, core = self.line(case), trace_of(case), core_of(case)
         by_line = end.how is ExitHow.LOST and line is not None
         if end.signal != self.number and not by_line:
             return None
