@@ -20,18 +20,28 @@ class Roll:
     def __init__(self, policy: CodePolicy) -> None:
         self._policy = policy
         self._lives: dict[tuple[ProcessKey, Scope], TrackedLife] = {}
-        self._gone: list[ProcessKey] = []
+        self._gone: dict[ProcessKey, None] = {}
+        self._became: list[ProcessKey] = []
+        """left one role for another (a launcher, its kernel): only its rows of before are dropped"""
 
     def note(self, moves: Moves) -> None:
+        self._gone.update(dict.fromkeys(moves.gone))
         self.watch(moves.tracked)
-        self._gone += moves.gone
 
     def watch(self, lives: Iterable[TrackedLife]) -> None:
-        self._lives.update({(life.process.key, life.scope): life for life in lives})
+        for life in lives:
+            key = life.process.key
+            if key in self._gone:
+                del self._gone[key]
+                self._became.append(key)
+            self._lives[key, life.scope] = life
 
     def save(self, store: Store) -> None:
         """Who is new."""
         try:
+            if self._became:
+                store.untrack(self._became)
+                self._became = []
             if self._lives:
                 store.track([withhold(life, self._policy) for life in self._lives.values()])
                 self._lives = {}
@@ -42,7 +52,7 @@ class Roll:
         """Who is gone; once its end is stored: until then its life is what a later daemon judges by."""
         try:
             if self._gone:
-                store.untrack(self._gone)
-                self._gone = []
+                store.untrack([*self._gone])
+                self._gone = {}
         except StoreError as problem:
             log.error("%s", problem)

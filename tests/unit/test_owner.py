@@ -37,6 +37,20 @@ def test_a_process_in_both_roles_has_an_end_in_each(tmp_path: Path) -> None:
     assert set(both) == {Scope.SERVER, Scope.KERNEL}
 
 
+def test_a_launcher_that_becomes_a_kernel_stays_on_the_roll(tmp_path: Path) -> None:
+    """`setpriv`: one process leaves its first file and is tracked by the next, as another user's."""
+    theirs = a_process(KERNEL).model_copy(update={"uid": 1001})
+    becomes = replace(kernel_seen(KERNEL, process=theirs), handle=1)
+    with desk(tmp_path / "kerneld" / "k.db") as at:
+        for facts in ([kernel_seen(KERNEL)], [becomes], [becomes]):
+            at.owner.feed(facts)
+        at.owner.reconsider()
+        assert [life.process.uid for life in at.store.tracked()] == [1001]
+        at.owner.feed([replace(becomes), ended(KERNEL)])
+        at.owner.reconsider()
+        assert at.store.tracked() == []
+
+
 def test_an_end_has_one_uuid_whether_it_was_seen_or_found_later(tmp_path: Path) -> None:
     with desk(tmp_path / "kerneld" / "k.db") as at:
         at.owner.feed([kernel_seen(KERNEL, server=SERVER), kernel_seen(SERVER)])
