@@ -19,7 +19,7 @@ import zmq
 from kerneld.parse.zmtp import MAX_FRAME_BYTES, Message
 from kerneld.reader.backlog import Backlog
 from kerneld.reader.ear import Address, Ear
-from kerneld.reader.ears import MAX_UNFINISHED_BYTES, Ears
+from kerneld.reader.ears import MAX_UNFINISHED_BYTES, STATES_AT_ONCE, Ears
 from kerneld.reader.plain import READ_BYTES, PlainSubscription
 
 DEADLINE_S = 10.0
@@ -391,6 +391,26 @@ def test_a_stranger_keeps_nobody_from_being_heard(
             assert held[bad] <= MAX_FRAME_BYTES + READ_BYTES
         assert slowest_s < 1
         server.shutdown(socket.SHUT_RDWR)
+
+
+def shake_hands_and_leave(peer: socket.socket) -> None:
+    peer.sendall(HELLO)
+    said = b""
+    while b"kernel." not in said:
+        said += peer.recv(256)
+
+
+def test_who_shakes_hands_again_and_again_is_told_of_once_a_second(hearing: Hearing) -> None:
+    """Some times at once: kernels may be restarted quickly."""
+    with receiving(shake_hands_and_leave) as server:
+        handle = hearing.open(tcp(server.getsockname()[1]))
+        hearing.wait_for(lambda: len(hearing.states) >= STATES_AT_ONCE, "states")
+        until = time.monotonic() + 1.2
+        hearing.wait_for(lambda: time.monotonic() > until, "end")
+        server.shutdown(socket.SHUT_RDWR)
+    more = len(hearing.states) - STATES_AT_ONCE
+    assert 1 <= more <= 2
+    assert set(hearing.states) == {(handle, "")}
 
 
 def test_what_all_leave_unfinished_is_bounded(hearing: Hearing) -> None:
