@@ -4,6 +4,7 @@ import os
 import signal
 import stat
 import threading
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from kerneld.model.effects import Listen, ReadConnection, ReleaseFile
 from kerneld.model.facts import SourceLost, SourceState
 from kerneld.model.said import CellFailed, CellStarted, KernelStatus, ListenState, ShutdownAnnounced
 from kerneld.model.wire import WORKING_ON, ReadOrder
-from kerneld.reader.backlog import MAX_BYTES, MAX_MESSAGES, Backlog, Heard
+from kerneld.reader.backlog import MAX_BYTES, MAX_BYTES_OF_ALL, MAX_MESSAGES, Backlog, Heard
 from kerneld.reader.pace import Pace
 from kerneld.sources.reader import MAX_STRIKES
 
@@ -578,10 +579,20 @@ def test_a_loud_kernel_loses_its_own_oldest_words() -> None:
     for number in range(MAX_MESSAGES + 5):
         backlog.put(heard(1, number))
     assert backlog.take_dropped() == 5
-    backlog.put(heard(1, 99_999, MAX_BYTES - 100))
+    backlog.put(heard(1, 99_999, MAX_BYTES - 1000))
     taken = list(iter(lambda: backlog.take(0.0), None))
     assert [one.handle for one in taken if one.handle == 2] == [2]
     assert taken[-1].frames[0] == b"99999"
+
+
+def test_messages_of_many_small_frames_are_bounded_by_what_they_take() -> None:
+    """Python keeps a frame of 2 bytes in 48, and its place in the message in 8."""
+    backlog, frames = Backlog(), tuple(b"%02d" % number for number in range(64))
+    for number in range(12 * MAX_MESSAGES):
+        backlog.put(Heard(number % 12, frames, datetime.now(UTC)))
+    kept = list(iter(lambda: backlog.take(0.0), None))
+    each_bytes = sys.getsizeof(frames) + 48 * len(frames)
+    assert len(kept) * each_bytes < 1.1 * MAX_BYTES_OF_ALL
 
 
 def test_who_says_too_much_waits_for_the_next_tokens() -> None:
