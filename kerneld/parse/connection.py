@@ -4,10 +4,12 @@ import hashlib
 import ipaddress
 import json
 import re
+from functools import reduce
 
 from kerneld.model.process import Connection
 
-_Z85_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
+_Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+_Z85_KEY = re.compile(f"[{re.escape(_Z85)}]{{40}}")
 MAX_BYTES = 64 * 1024
 _MAX_TEXT = 4096
 _PORT_NAMES = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
@@ -37,7 +39,17 @@ def curve_server_key(data: bytes) -> bytes | None:
         told = _load(data).get("curve_publickey")
     except _Refused:
         return None
-    return told.encode() if isinstance(told, str) and _Z85_KEY.fullmatch(told) else None
+    return told.encode() if isinstance(told, str) and _is_z85_key(told) else None
+
+
+def _is_z85_key(text: str) -> bool:
+    """Five of its letters are four bytes: not all that can be written are (`#####`)."""
+    if not _Z85_KEY.fullmatch(text):
+        return False
+    return all(
+        reduce(lambda value, letter: value * 85 + _Z85.index(letter), text[at : at + 5], 0) < 1 << 32
+        for at in range(0, 40, 5)
+    )
 
 
 def _load(data: bytes) -> dict[str, object]:

@@ -3,8 +3,8 @@
 import os
 import signal
 import stat
-import threading
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -198,6 +198,7 @@ def test_an_endless_multipart_and_a_huge_frame_do_not_end_the_reader(rig: Rig, t
     ("changes", "word"),
     [
         ({"curve_publickey": "x" * 39}, "encrypted"),
+        ({"curve_publickey": "#" * 40}, "encrypted"),
         ({"key": ""}, "no key"),
         ({"signature_scheme": "none"}, "scheme"),
         ({"transport": "ipc", "ip": "/run/dbus/system_bus_socket"}, "beside"),
