@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from kerneld.doctor.check import Check
-from kerneld.model.wire import MAX_DATAGRAM_BYTES, WORKING_ON, Order, Ping, Pong, Told
+from kerneld.model.wire import MAX_DATAGRAM_BYTES, NOTE_BYTES, Order, Ping, Pong, Told
 from kerneld.proc.process import boot_id
 
 NAME = "iopub"
@@ -19,7 +19,7 @@ def iopub() -> Check:
     """The reader gives up its rights and answers; no kernel is listened to."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     note_fd = os.memfd_create("kerneld-doctor-note", os.MFD_CLOEXEC)
-    os.ftruncate(note_fd, WORKING_ON.size)
+    os.ftruncate(note_fd, NOTE_BYTES)
     fds = [theirs.fileno(), note_fd]
     command = [sys.executable, "-I", "-m", "kerneld.reader", *map(str, fds), boot_id()]
     with (

@@ -17,7 +17,9 @@ from kerneld.model.said import SessionFact
 
 MAX_DATAGRAM_BYTES = 128 * 1024
 WORKING_ON = Struct("=q")
-"""the note that both share: the number of the file whose message is being read, 0 for none"""
+READING_AT, SHAKING_AT, NOTE_BYTES = 0, WORKING_ON.size, 2 * WORKING_ON.size
+"""the note that both share: the number of the file whose message is being read, 0 for none; and of
+the one that libzmq shakes hands with"""
 
 Handle = Annotated[int, Field(ge=0)]
 

@@ -5,6 +5,7 @@ Loaded for such kernels alone; https://rfc.zeromq.org/spec/25/.
 
 import select
 import struct
+from collections.abc import Callable
 
 import zmq
 
@@ -12,34 +13,57 @@ from kerneld.parse.zmtp import MAX_FRAME_BYTES, MAX_FRAMES, Message
 from kerneld.reader.ear import Ear
 
 _MESSAGES_A_TURN = 64
-_RECONNECT_MS = 20
+_NO_RECONNECT = -1
+_SHAKE_HANDS_MS = 1000
 _MAX_SOCKETS = 8192
 _EVENT = struct.Struct("=hi")
 """http://api.zeromq.org/4-3:zmq-socket-monitor: event, value"""
 
 
-class Curve:
-    """libzmq's threads and sockets: one for all that it hears."""
+_WATCHED = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 
-    def __init__(self) -> None:
+
+class Curve:
+    """libzmq's threads and sockets: one for all that it hears.
+
+    on_shaking: gets the file whose kernel it shakes hands with, 0 for none; one at a time, so that
+    another reader knows whom to leave alone: a crafted key in that ends libzmq's process
+    (`Assertion failed: rc == 0 (src/curve_client_tools.hpp:106)`, 4.3.5).
+    """
+
+    def __init__(self, on_shaking: Callable[[int], None]) -> None:
         self._context = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
+        self._on_shaking = on_shaking
+        self._shaking: CurveSubscription | None = None
 
     def subscribe(self, ear: Ear) -> "CurveSubscription":
-        """Of a kernel whose key is known."""
+        """Of a kernel whose key is known. Raises OSError while another's turn to shake hands lasts."""
+        if self._shaking is not None and self._shaking.shakes_hands:
+            raise BlockingIOError
+        self._on_shaking(ear.handle)
+        try:
+            self._shaking = self._connected(ear)
+        except zmq.ZMQError as problem:
+            self._on_shaking(0)
+            raise OSError(problem.errno, problem.strerror) from problem
+        return self._shaking
+
+    def _connected(self, ear: Ear) -> "CurveSubscription":
         assert ear.server_key is not None
         sub = self._context.socket(zmq.SUB)
         public_key, secret_key = zmq.curve_keypair()
         sub.set(zmq.CURVE_PUBLICKEY, public_key)
         sub.set(zmq.CURVE_SECRETKEY, secret_key)
         sub.set(zmq.CURVE_SERVERKEY, ear.server_key)
-        return CurveSubscription(ear, sub)
+        return CurveSubscription(ear, sub, self._on_shaking)
 
 
 class CurveSubscription:
     """libzmq's descriptors tell of changes only: what is there must be taken until nothing is."""
 
-    def __init__(self, ear: Ear, sub: "zmq.Socket[bytes]") -> None:
+    def __init__(self, ear: Ear, sub: "zmq.Socket[bytes]", on_shaking: Callable[[int], None]) -> None:
+        self._on_shaking, self.shakes_hands = on_shaking, True
         self.is_subscribed, self.has_more, self.held_bytes = False, True, 0
         self.events = select.EPOLLIN
         self._has_ended = False
@@ -47,11 +71,13 @@ class CurveSubscription:
         sub.set(zmq.LINGER, 0)
         sub.set(zmq.RCVHWM, 1000)
         sub.set(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
-        sub.set(zmq.RECONNECT_IVL, _RECONNECT_MS)
+        sub.set(zmq.RECONNECT_IVL, _NO_RECONNECT)
+        sub.set(zmq.CONNECT_TIMEOUT, _SHAKE_HANDS_MS)
+        sub.set(zmq.HANDSHAKE_IVL, _SHAKE_HANDS_MS)
         sub.set(zmq.IPV6, 1)
         for topic in ear.topics:
             sub.set(zmq.SUBSCRIBE, topic)
-        self._monitor = sub.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._monitor = sub.get_monitor_socket(_WATCHED)
         sub.connect(ear.address.url)
         self._both = select.epoll()
         for one in (sub, self._monitor):
@@ -81,17 +107,24 @@ class CurveSubscription:
         self.has_more = True
 
     def close(self) -> None:
+        self._leave_off()
         self._both.close()
         self._sub.disable_monitor()
         self._monitor.close(0)
         self._sub.close(0)
 
     def _look_at_connection(self) -> None:
-        """libzmq connects again after a peer's end, but never after a frame that was too large."""
         while self._monitor.poll(0):
             event, _ = _EVENT.unpack(self._monitor.recv_multipart()[0])
             self.is_subscribed = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-            self._has_ended |= event == zmq.EVENT_DISCONNECTED
+            self._has_ended |= not self.is_subscribed
+            self._leave_off()
+
+    def _leave_off(self) -> None:
+        """Hands are shaken, or never will be: another kernel's turn."""
+        if self.shakes_hands:
+            self.shakes_hands = False
+            self._on_shaking(0)
 
 
 def _receive(sub: "zmq.Socket[bytes]") -> Message:

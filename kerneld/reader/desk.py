@@ -1,6 +1,5 @@
 """The reader's main loop: orders from the collector, messages from the ears, facts back."""
 
-import mmap
 import os
 import select
 import socket
@@ -13,7 +12,6 @@ from kerneld.errors import SourceUnavailable
 from kerneld.model.process import Connection
 from kerneld.model.said import CellStarted, ListenState, SessionFact
 from kerneld.model.wire import (
-    WORKING_ON,
     FactsLost,
     FileParsed,
     HistoryOrder,
@@ -38,6 +36,7 @@ from kerneld.reader.files import address_of, publisher_of, read_file
 from kerneld.reader.history import last_cell
 from kerneld.reader.journal import Journal, read_log
 from kerneld.reader.libraries import read_library
+from kerneld.reader.note import Note
 from kerneld.reader.outbox import Outbox, receive
 from kerneld.reader.pace import Pace
 from kerneld.reader.stacks import read_stacks
@@ -76,14 +75,13 @@ class Desk:
     """The one thread that understands. Keys live in its memory and nowhere else."""
 
     def __init__(self, collector: socket.socket, *, boot_id: str, note_fd: int) -> None:
-        self._note = mmap.mmap(note_fd, WORKING_ON.size)
-        os.close(note_fd)
+        self._note = Note(note_fd)
         self._collector = collector
         self._collector.setblocking(False)
         self._boot_id = boot_id
         self._heard_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._backlog = Backlog()
-        self._ears = Ears(self._backlog, self._heard_fd)
+        self._ears = Ears(self._backlog, self._heard_fd, on_shaking=self._note.shaking_hands)
         self._files: dict[int, _File] = {}
         self._journal = Journal(boot_id)
         self._outbox = Outbox(collector)
@@ -252,9 +250,9 @@ class Desk:
         by_size = 1 + heard.size_bytes / BYTES_A_TOKEN
         self._backlog.charge(heard.handle, by_size)
         own = partial(file.voice.is_own, at=heard.at)
-        WORKING_ON.pack_into(self._note, 0, heard.handle)
+        self._note.reading(heard.handle)
         told = parse_iopub(heard.frames, publisher, at=heard.at, is_own=own)
-        WORKING_ON.pack_into(self._note, 0, 0)
+        self._note.reading(0)
         if isinstance(told, CellStarted) and told.source:
             self._backlog.charge(heard.handle, max(0.0, len(told.source) / 1024 - by_size))
         return told

@@ -58,9 +58,13 @@ class _Line:
 class Ears:
     """Owns the connections. open, close and close_all may be called from the other thread."""
 
-    def __init__(self, backlog: Backlog, on_heard_fd: int) -> None:
+    def __init__(
+        self, backlog: Backlog, on_heard_fd: int, *, on_shaking: Callable[[int], None]
+    ) -> None:
+        """on_shaking: whose kernel may end this process now, 0 for nobody's; see Curve."""
         self._backlog = backlog
         self._on_heard_fd = on_heard_fd
+        self._on_shaking = on_shaking
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._orders: deque[Ear | int | None] = deque()
         self._epoll = select.epoll()
@@ -160,7 +164,7 @@ class Ears:
         if self._subscribe_encrypted is None:
             from kerneld.reader.curve import Curve
 
-            self._subscribe_encrypted = Curve().subscribe
+            self._subscribe_encrypted = Curve(self._on_shaking).subscribe
         return self._subscribe_encrypted(ear)
 
     def _hang_up(self, line: _Line) -> None:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from kerneld.errors import SourceUnavailable
 from kerneld.model.wire import (
     MAX_DATAGRAM_BYTES,
+    NOTE_BYTES,
+    READING_AT,
+    SHAKING_AT,
     WORKING_ON,
     AnyOrder,
     Order,
@@ -48,7 +51,7 @@ class Child:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         self._note_fd = os.memfd_create("kerneld-reader-note", os.MFD_CLOEXEC)
-        os.ftruncate(self._note_fd, WORKING_ON.size)
+        os.ftruncate(self._note_fd, NOTE_BYTES)
         fds = [theirs.fileno(), self._note_fd]
         command = [sys.executable, "-I", "-m", "kerneld.reader", *map(str, fds), boot_id]
         try:
@@ -108,8 +111,13 @@ class Child:
         return data
 
     def working_on(self) -> int:
-        """The number of the file whose message it is reading, 0 while it reads none."""
-        return int(WORKING_ON.unpack(os.pread(self._note_fd, WORKING_ON.size, 0))[0])
+        """The file of the kernel that libzmq shakes hands with, or else whose message it is reading.
+
+        0: of none. The first ends it by an assertion, which the other can't.
+        """
+        note = os.pread(self._note_fd, NOTE_BYTES, 0)
+        shaking, reading = (WORKING_ON.unpack_from(note, at)[0] for at in (SHAKING_AT, READING_AT))
+        return int(shaking or reading)
 
     def rss_bytes(self) -> int:
         return self._resident.read_bytes()

@@ -40,7 +40,7 @@ class Hearing:
 
     def __init__(self) -> None:
         self.backlog = Backlog()
-        self.ears = Ears(self.backlog, os.eventfd(0, os.EFD_NONBLOCK))
+        self.ears = Ears(self.backlog, os.eventfd(0, os.EFD_NONBLOCK), on_shaking=id)
         self.ears.start()
         self.messages: list[tuple[int, Message]] = []
         self.states: list[tuple[int, str]] = []
@@ -282,7 +282,7 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 with socket.socket() as any_socket:
     fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
 Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40001")
-ears = Ears(Backlog(), os.eventfd(0))
+ears = Ears(Backlog(), os.eventfd(0), on_shaking=id)
 ears.start()
 ears.open(Ear(1, Address(socket.AF_INET, ("127.0.0.1", 40000)), (b"kernel.",)))
 time.sleep(0.2)

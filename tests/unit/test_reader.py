@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import stat
 import sys
 import threading
@@ -32,10 +33,9 @@ from reader_rig import (
 from kerneld.model.effects import Listen, ReadConnection, ReleaseFile
 from kerneld.model.facts import SourceLost, SourceState
 from kerneld.model.said import CellFailed, CellStarted, KernelStatus, ListenState, ShutdownAnnounced
-from kerneld.model.wire import WORKING_ON, ReadOrder
+from kerneld.model.wire import READING_AT, SHAKING_AT, WORKING_ON, ReadOrder
 from kerneld.reader.backlog import MAX_BYTES, MAX_BYTES_OF_ALL, MAX_MESSAGES, Backlog, Heard
 from kerneld.reader.pace import Pace
-from kerneld.sources.reader import MAX_STRIKES
 
 NOTE = "kerneld-reader-note"
 
@@ -247,6 +247,31 @@ def test_a_kernel_that_encrypts_is_heard_over_a_restart(rig: Rig, tmp_path: Path
         assert has_libzmq(rig.pid) in (True, None)
 
 
+def test_hands_are_shaken_with_one_kernel_that_encrypts_after_the_other(
+    rig: Rig, tmp_path: Path
+) -> None:
+    """And the note names it: a crafted key ended libzmq's process. Who says nothing has his second."""
+    public_key, secret_key = zmq.curve_keypair()
+    context, silent = zmq.Context(), socket.create_server(("127.0.0.1", 0))
+    publisher = context.socket(zmq.PUB)
+    publisher.set(zmq.CURVE_SERVER, 1)
+    publisher.set(zmq.CURVE_SECRETKEY, secret_key)
+    ports = silent.getsockname()[1], publisher.bind_to_random_port("tcp://127.0.0.1")
+    try:
+        for handle, port in enumerate(ports, HANDLE):
+            path = fake_file(tmp_path, iopub_port=port, curve_publickey=public_key.decode())
+            rig.read(path, handle)
+            rig.source.control(Listen(handle, "ipykernel"))
+        child = rig.source._child
+        assert child is not None
+        noted = {child.working_on() for _ in range(20) if not time.sleep(0.02)}
+        assert noted == {0, HANDLE} or noted == {HANDLE}
+        rig.wait_for(lambda f: isinstance(f, ListenState) and f.handle == HANDLE + 1 and f.listening)
+    finally:
+        context.destroy(0)
+        silent.close()
+
+
 def has_libzmq(pid: int) -> bool | None:
     """None: only root may look."""
     return b"zmq" in Path(f"/proc/{pid}/maps").read_bytes() if os.geteuid() == 0 else None
@@ -447,11 +472,11 @@ def test_a_kernel_that_ends_one_reader_after_the_other_is_left_alone(rig: Rig, t
     path = fake_file(tmp_path)
     rig.read(path)
     rig.source.control(Listen(HANDLE, "ipykernel"))
-    for _ in range(MAX_STRIKES):
+    for at in (READING_AT, SHAKING_AT):
         child = rig.source._child
         assert child is not None
         os.kill(rig.pid, signal.SIGSTOP)
-        os.pwrite(child._note_fd, WORKING_ON.pack(HANDLE), 0)
+        os.pwrite(child._note_fd, WORKING_ON.pack(HANDLE), at)
         since = len(rig.told)
         os.kill(rig.pid, signal.SIGKILL)
         rig.wait_for(lambda f: isinstance(f, SourceState) and f.up, since=since)
