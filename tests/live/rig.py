@@ -155,7 +155,7 @@ class Traced:
 class Daemon:
     """A daemon in one role with a database of its own; what it says on stderr is kept in `lines`.
 
-    python: the interpreter whose kerneld it is.
+    python: the interpreter whose kerneld it is. flags: the interpreter's, at the next start.
     """
 
     def __init__(
@@ -166,7 +166,8 @@ class Daemon:
         if not self.db.parent.exists():
             self.db.parent.mkdir(mode=0o700)
             os.chown(self.db.parent, person.uid, person.uid)
-        self._argv = [python, "-m", "kerneld.daemon", "--db", str(self.db), "--force"]
+        self._python, self.flags = python, list[str]()
+        self._argv = ["-m", "kerneld.daemon", "--db", str(self.db), "--force"]
         if settings:
             config = self.db.with_suffix(".toml")
             config.write_text(settings)
@@ -176,8 +177,9 @@ class Daemon:
         self.process: subprocess.Popen[str] | None = None
 
     def launch(self) -> subprocess.Popen[str]:
+        argv = [self._python, *self.flags, *self._argv]
         return self.person.popen(
-            self._argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
 
     def start(self, deadline_s: float = 30) -> None:

@@ -76,14 +76,19 @@ def _ends_of(daemon: Daemon, pid: int) -> list[str]:
 
 
 def test_deaths_in_its_absence_are_found(daemon: Daemon, kernels: list[BareKernel]) -> None:
-    """A zombie that nobody reaped tells its status; of a reaped one only the absence is known."""
+    """A zombie that nobody reaped tells its status; of a reaped one only the absence is known.
+
+    It hears kernels, and later runs on a database of before: what it has loaded then, it has every day.
+    """
     zombie, reaped, alive = kernels
     daemon.start()
     _watched(daemon, {kernel.pid for kernel in kernels})
+    _is_lean(daemon)
     daemon.kill()
     zombie.kill(signal.SIGSEGV)
     reaped.kill(signal.SIGKILL)
     reaped.reap()
+    daemon.flags = ["-X", "importtime"]
     daemon.start()
     both = {zombie.pid, reaped.pid}
     wait_for(lambda: both <= {end.process.pid for end in daemon.ends()}, 20, "ends of both deaths")
@@ -95,6 +100,29 @@ def test_deaths_in_its_absence_are_found(daemon: Daemon, kernels: list[BareKerne
     assert told[zombie.pid] in (signal.SIGSEGV, None)
     assert told[reaped.pid] is None
     assert alive.pid not in told
+    _is_lean(daemon)
+    assert {"sqlite3", "sqlite_utils"} & _imported(daemon) == {"sqlite3"}
+    _names_its_threads(daemon)
+
+
+def _imported(daemon: Daemon) -> set[str]:
+    return {line.rpartition("|")[2].strip() for line in daemon.lines if "import time:" in line}
+
+
+def _is_lean(daemon: Daemon) -> None:
+    (reader,) = children(daemon.pid)
+    wait_for(lambda: len(os.listdir(f"/proc/{reader}/task")) > 1, 10, "the reader's ears")
+    for pid in (daemon.pid, reader):
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        assert "python" in maps
+        assert [name for name in ("libcrypto", "numpy", "pandas", "zmq") if name in maps] == []
+
+
+def _names_its_threads(daemon: Daemon) -> None:
+    """`top -H` tells which source works."""
+    threads = Path(f"/proc/{daemon.pid}/task").iterdir()
+    names = {(thread / "comm").read_text().strip() for thread in threads}
+    assert {"exits", "memory", "discovery", "iopub", "signals"} <= names
 
 
 def test_a_kill_at_any_moment_loses_no_acknowledged_incident(world: World, daemon: Daemon) -> None:

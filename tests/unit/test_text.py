@@ -17,7 +17,7 @@ from kerneld.model.verdict import Killer
 from kerneld.model.vocabulary import Cause, Confidence, Scope, State
 from kerneld.outputs import json
 from kerneld.outputs.causes import CAUSES, cause_page, causes_table
-from kerneld.outputs.chart import HEIGHT, Mark, Picture, chart
+from kerneld.outputs.chart import HEIGHT, Mark, Picture, chart, sparkline
 from kerneld.outputs.headline import BARE, PHRASES, what
 from kerneld.outputs.incidents import incidents_table
 from kerneld.outputs.kernels import kernels_table, seconds_to_limit
@@ -244,6 +244,12 @@ def test_a_limit_that_was_never_near_does_not_flatten_the_chart() -> None:
 @pytest.mark.parametrize("samples", [(), ((3.0, 5),), ((3.0, 5), (3.0, 6))])
 def test_too_few_samples_draw_nothing(samples: tuple[tuple[float, int], ...]) -> None:
     assert chart(Picture(samples), VIEW) == []
+
+
+def test_a_row_of_blocks_is_scaled_by_time() -> None:
+    """A kernel that grows is sampled more often: 49 samples of its last second, 1 of those before."""
+    second = tuple((1.0 - number / 50, 800 * MIB) for number in range(49))
+    assert sparkline(((100.0, 100 * MIB), *second), 24) == "▁" * 22 + "██"
 
 
 @given(
