@@ -5,7 +5,8 @@ Loaded for such kernels alone; https://rfc.zeromq.org/spec/25/.
 
 import select
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import zmq
 
@@ -32,8 +33,9 @@ class Curve:
     """
 
     def __init__(self, on_shaking: Callable[[int], None]) -> None:
-        self._context = zmq.Context()
-        self._context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
+        with _os_errors():
+            self._context = zmq.Context()
+            self._context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
         self._on_shaking = on_shaking
         self._shaking: CurveSubscription | None = None
 
@@ -43,20 +45,26 @@ class Curve:
             raise BlockingIOError
         self._on_shaking(ear.handle)
         try:
-            self._shaking = self._connected(ear)
-        except zmq.ZMQError as problem:
+            with _os_errors():
+                self._shaking = self._connected(ear)
+        except OSError:
             self._on_shaking(0)
-            raise OSError(problem.errno, problem.strerror) from problem
+            raise
         return self._shaking
 
     def _connected(self, ear: Ear) -> "CurveSubscription":
         assert ear.server_key is not None
         sub = self._context.socket(zmq.SUB)
-        public_key, secret_key = zmq.curve_keypair()
-        sub.set(zmq.CURVE_PUBLICKEY, public_key)
-        sub.set(zmq.CURVE_SECRETKEY, secret_key)
-        sub.set(zmq.CURVE_SERVERKEY, ear.server_key)
-        return CurveSubscription(ear, sub, self._on_shaking)
+        try:
+            public_key, secret_key = zmq.curve_keypair()
+            sub.set(zmq.CURVE_PUBLICKEY, public_key)
+            sub.set(zmq.CURVE_SECRETKEY, secret_key)
+            sub.set(zmq.CURVE_SERVERKEY, ear.server_key)
+            return CurveSubscription(ear, sub, self._on_shaking)
+        except (zmq.ZMQError, OSError):
+            sub.disable_monitor()
+            sub.close(0)
+            raise
 
 
 class CurveSubscription:
@@ -125,6 +133,15 @@ class CurveSubscription:
         if self.shakes_hands:
             self.shakes_hands = False
             self._on_shaking(0)
+
+
+@contextmanager
+def _os_errors() -> Iterator[None]:
+    """libzmq's own, that Linux gave it: no descriptors are left."""
+    try:
+        yield
+    except zmq.ZMQError as problem:
+        raise OSError(problem.errno, problem.strerror) from problem
 
 
 def _receive(sub: "zmq.Socket[bytes]") -> Message:

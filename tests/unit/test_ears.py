@@ -1,6 +1,7 @@
 """The thread that hears, beside real publishers and strangers: nobody keeps it from the others."""
 
 import os
+import resource
 import socket
 import struct
 import subprocess
@@ -10,6 +11,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 
@@ -428,6 +430,28 @@ def test_what_all_leave_unfinished_is_bounded(hearing: Hearing) -> None:
         hearing.wait_for(dropped, "loss")
         server.shutdown(socket.SHUT_RDWR)
     assert most <= MAX_UNFINISHED_BYTES + READ_BYTES
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "curve"])
+def test_without_descriptors_it_waits_for_better_times(
+    hearing: Hearing, context: zmq.Context[Publisher], encrypted: bool
+) -> None:
+    public_key, secret_key = zmq.curve_keypair()
+    publisher = context.socket(zmq.XPUB)
+    if encrypted:
+        publisher.set(zmq.CURVE_SERVER, 1)
+        publisher.set(zmq.CURVE_SECRETKEY, secret_key)
+    address = tcp(publisher.bind_to_random_port(f"tcp://{LOCALHOST}"))
+    ear = Ear(next(HANDLES), address, (b"kernel.",), public_key if encrypted else None)
+    import_module("kerneld.reader.curve")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        hearing.ears.open(ear)
+        hearing.wait_for(lambda: bool(hearing.ears._broken), "failure")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    hearing.await_state(ear.handle, "")
 
 
 def test_all_are_let_go_of_at_once(hearing: Hearing, context: zmq.Context[Publisher]) -> None:
