@@ -194,6 +194,25 @@ def test_an_endless_multipart_and_a_huge_frame_do_not_end_the_reader(rig: Rig, t
 # ------------------------------------------------------------------ what it refuses
 
 
+def test_losses_are_told_once_a_second(rig: Rig, tmp_path: Path) -> None:
+    context = zmq.Context()
+    publisher = context.socket(zmq.XPUB)
+    port = publisher.bind_to_random_port("tcp://127.0.0.1")
+    try:
+        assert rig.listen(fake_file(tmp_path, iopub_port=port), "ipykernel").listening
+        publisher.recv()
+        rig.told.clear()
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            publisher.send_multipart([b"kernel.x", *[b"x"] * 6])
+    finally:
+        context.destroy(0)
+    rig.wait_for(is_a(SourceLost))
+    while not rig.queue.empty():
+        rig.told.append(rig.queue.get())
+    assert 1 <= sum(isinstance(fact, SourceLost) for fact in rig.told) <= 3
+
+
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
