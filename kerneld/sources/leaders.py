@@ -33,6 +33,7 @@ class _Claim:
     key: ProcessKey
     learned: ExitLearned
     since_s: float
+    look_s: float
     wait_s: float = _FIRST_LOOK_S
     lingered: bool = False
 
@@ -66,11 +67,18 @@ class Leaders:
         return self._keys.get(pid)
 
     def claim(self, learned: ExitLearned, now_s: float) -> None:
-        """An event says that this process ended. A later one replaces an earlier one."""
+        """An event says that this process ended. A later one replaces an earlier one, not its look.
+
+        A process whose threads exec without end would hold the others' looks up for ever.
+        """
         pid = learned.key.pid
-        self._claims[pid] = _Claim(learned.key, learned, now_s)
-        first_s = _FIRST_LOOK_S + _AFTER_EACH_S * len(self._looks)
-        heapq.heappush(self._looks, (now_s + first_s, pid))
+        look_s = now_s + _FIRST_LOOK_S + _AFTER_EACH_S * len(self._claims)
+        earlier = self._claims.get(pid)
+        if earlier is not None and earlier.look_s <= look_s:
+            look_s = earlier.look_s
+        else:
+            heapq.heappush(self._looks, (look_s, pid))
+        self._claims[pid] = _Claim(learned.key, learned, now_s, look_s)
 
     def next_look_s(self) -> float | None:
         return self._looks[0][0] if self._looks else None
@@ -79,9 +87,9 @@ class Leaders:
         """The claims whose process has ended."""
         found: list[ExitLearned] = []
         while self._looks and self._looks[0][0] <= now_s:
-            _, pid = heapq.heappop(self._looks)
+            look_s, pid = heapq.heappop(self._looks)
             claim = self._claims.get(pid)
-            if claim is not None:
+            if claim is not None and claim.look_s == look_s:
                 found += self._look(claim, now_s)
         return found
 
@@ -98,8 +106,9 @@ class Leaders:
                 self._keys.pop(pid, None)  # its only event has come and tells nothing of its end
             return []
         lingered = claim.lingered or (life is Life.LINGERING and age_s >= _LINGERED_S)
-        self._claims[pid] = replace(claim, wait_s=claim.wait_s * 2, lingered=lingered)
-        heapq.heappush(self._looks, (now_s + claim.wait_s * 2, pid))
+        wait_s = claim.wait_s * 2
+        self._claims[pid] = replace(claim, look_s=now_s + wait_s, wait_s=wait_s, lingered=lingered)
+        heapq.heappush(self._looks, (now_s + wait_s, pid))
         return []
 
 

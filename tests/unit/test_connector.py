@@ -22,9 +22,11 @@ from kerneld.model.effects import WatchExit
 from kerneld.model.facts import ExitLearned, ProcessDying, ProcessEnded, SourceLost
 from kerneld.model.process import ProcessKey
 from kerneld.model.vocabulary import ExitHow
+from kerneld.parse.procfs import parse_stat
 from kerneld.sources import connector
 from kerneld.sources.connector import ConnectorSource, open_connector
 from kerneld.sources.gates import Allowance, ExecGate
+from kerneld.sources.leaders import Leaders
 
 ALL = os.environ.get("KERNELD_TESTS") == "all"
 
@@ -159,6 +161,25 @@ def test_a_thread_that_execs_is_no_end_of_its_process() -> None:
         assert learned.reading is not None
         assert (learned.reading.status_raw, learned.reading.proven) == (7 << 8, True)
         process.wait()
+
+
+def test_a_process_whose_threads_exec_without_end_holds_up_nobody() -> None:
+    """A thousand exits of its main thread a second, and it lives on; one end of another's."""
+    alive, gone = (ProcessKey(boot_id="b", pid=pid, start_ticks=ticks) for pid, ticks in lives())
+    leaders = Leaders("/proc")
+    for now_ms in range(3000):
+        leaders.claim(ExitLearned(alive, None), now_ms / 1000)
+        assert leaders.proven(now_ms / 1000) == []
+    leaders.claim(ExitLearned(gone, None), 3.0)
+    assert [one.key for one in leaders.proven(3.01)] == [gone]
+    assert len(leaders._looks) < 10
+
+
+def lives() -> list[tuple[int, int]]:
+    """Of this very process, and of one that never was."""
+    stat = parse_stat(Path("/proc/self/stat").read_bytes())
+    assert stat is not None
+    return [(os.getpid(), stat.start_ticks), (4_194_305, 1)]
 
 
 def program(pid: int) -> str:
