@@ -150,6 +150,14 @@ def test_a_frame_beyond_the_bound_ends_it_before_its_first_byte_is_kept() -> Non
     assert subscriber.held_bytes < 16
 
 
+def test_a_command_of_a_million_properties_is_not_read() -> None:
+    """Nor kept: its handshake ends."""
+    subscriber, command = Subscriber((b"",)), b"\x05READY" + bytes(5) * (MAX_FRAME_BYTES // 6)
+    with pytest.raises(Broken):
+        heard_of(subscriber, GREETING, frame(command, flags=4)[: 1 << 16])
+    assert subscriber.held_bytes < 16
+
+
 @pytest.mark.parametrize(
     "end",
     [struct.pack(">BQ", 2, MAX_FRAME_BYTES + 1), b"\xff" * 9, frame(b"\x05ERROR\x00", flags=4)],
