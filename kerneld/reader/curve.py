@@ -5,6 +5,7 @@ Loaded for such kernels alone; https://rfc.zeromq.org/spec/25/.
 
 import select
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,8 @@ from kerneld.reader.ear import Ear
 _MESSAGES_A_TURN = 64
 _NO_RECONNECT = -1
 _SHAKE_HANDS_MS = 1000
+_ASKS_AGAIN_S = 0.5
+"""who does not within this time waits no more"""
 _MAX_SOCKETS = 8192
 _EVENT = struct.Struct("=hi")
 """http://api.zeromq.org/4-3:zmq-socket-monitor: event, value"""
@@ -38,11 +41,19 @@ class Curve:
             self._context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
         self._on_shaking = on_shaking
         self._shaking: CurveSubscription | None = None
+        self._asked_s: dict[int, float] = {}
+        """when each that waits for its turn asked last; who waits longest comes first"""
 
     def subscribe(self, ear: Ear) -> "CurveSubscription":
-        """Of a kernel whose key is known. Raises OSError while another's turn to shake hands lasts."""
-        if self._shaking is not None and self._shaking.shakes_hands:
+        """Of a kernel whose key is known. Raises OSError while it is another's turn to shake hands."""
+        now_s = time.monotonic()
+        self._asked_s[ear.handle] = now_s
+        waiting = {one: at_s for one, at_s in self._asked_s.items() if now_s - at_s < _ASKS_AGAIN_S}
+        self._asked_s = waiting
+        is_busy = self._shaking is not None and self._shaking.shakes_hands
+        if is_busy or ear.handle != next(iter(waiting)):
             raise BlockingIOError
+        del waiting[ear.handle]
         self._on_shaking(ear.handle)
         try:
             with _os_errors():

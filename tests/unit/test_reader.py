@@ -269,15 +269,15 @@ def test_a_kernel_that_encrypts_is_heard_over_a_restart(rig: Rig, tmp_path: Path
 def test_hands_are_shaken_with_one_kernel_that_encrypts_after_the_other(
     rig: Rig, tmp_path: Path
 ) -> None:
-    """And the note names it: a crafted key ended libzmq's process. Who says nothing has his second."""
+    """And the note names it: a crafted key ended libzmq's process. Who says nothing has a second."""
     public_key, secret_key = zmq.curve_keypair()
     context, silent = zmq.Context(), socket.create_server(("127.0.0.1", 0))
     publisher = context.socket(zmq.PUB)
     publisher.set(zmq.CURVE_SERVER, 1)
     publisher.set(zmq.CURVE_SECRETKEY, secret_key)
-    ports = silent.getsockname()[1], publisher.bind_to_random_port("tcp://127.0.0.1")
+    says_nothing, speaks = silent.getsockname()[1], publisher.bind_to_random_port("tcp://127.0.0.1")
     try:
-        for handle, port in enumerate(ports, HANDLE):
+        for handle, port in enumerate((says_nothing, says_nothing, speaks), HANDLE):
             path = fake_file(tmp_path, iopub_port=port, curve_publickey=public_key.decode())
             rig.read(path, handle)
             rig.source.control(Listen(handle, "ipykernel"))
@@ -285,7 +285,7 @@ def test_hands_are_shaken_with_one_kernel_that_encrypts_after_the_other(
         assert child is not None
         noted = {child.working_on() for _ in range(20) if not time.sleep(0.02)}
         assert noted == {0, HANDLE} or noted == {HANDLE}
-        rig.wait_for(lambda f: isinstance(f, ListenState) and f.handle == HANDLE + 1 and f.listening)
+        rig.wait_for(lambda f: isinstance(f, ListenState) and f.handle == HANDLE + 2 and f.listening)
     finally:
         context.destroy(0)
         silent.close()
