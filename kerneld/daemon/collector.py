@@ -24,7 +24,7 @@ from kerneld.sources.source import Outlet, Source, beat_s, supervise
 log = logging.getLogger(__name__)
 
 QUEUE_SIZE = 4096
-BATCH = 256
+BATCH = 512
 CALM_S, WITHIN_S = 0.005, 1.0
 """second looks wait until no fact came for so long: 1,000 deaths at once come in many small batches,
 and four looks a second took a third of the time to the last one's first verdict"""

@@ -1,6 +1,7 @@
 """/proc/pressure and /proc/loadavg into numbers: how much everybody waits for the machine."""
 
 import re
+from functools import lru_cache
 
 _AVG10 = re.compile(rb"^(some|full) avg10=(\d{1,3}\.\d\d) ", re.MULTILINE)
 
@@ -10,6 +11,7 @@ def parse_pressure(text: bytes) -> dict[str, float]:
     return {kind.decode(): float(value) for kind, value in _AVG10.findall(text)}
 
 
+@lru_cache(maxsize=4)  # who dies together died under the same
 def told_pressure(text: bytes) -> str | None:
     """`some avg10=1.50 full avg10=0.20`, as Linux words it; None where it keeps none."""
     found = parse_pressure(text)
