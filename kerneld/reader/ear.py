@@ -6,6 +6,9 @@ from typing import Protocol
 
 from kerneld.parse.zmtp import Message
 
+_OWN_HOST = "127.75.68.1"
+"""of the loopback's 16 million"""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -15,11 +18,23 @@ class Address:
     where: tuple[str, int] | str
 
     @property
+    def own_host(self) -> str | None:
+        """From where to connect: a port there is no kernel's, who binds its own on 127.0.0.1.
+
+        Linux gives a connection any port that is free, those of a kernel that is just restarted too: it
+        would not come up. None: Linux may choose.
+        """
+        is_loopback = not isinstance(self.where, str) and self.where[0].startswith("127.")
+        return _OWN_HOST if is_loopback else None
+
+    @property
     def url(self) -> str:
         """As libzmq wants it."""
         if isinstance(self.where, str):
             return f"ipc://{self.where}"
         host, port = self.where
+        if self.own_host is not None:
+            return f"tcp://{self.own_host}:0;{host}:{port}"
         return f"tcp://[{host}]:{port}" if self.family is AF_INET6 else f"tcp://{host}:{port}"
 
 

@@ -99,8 +99,13 @@ class PlainSubscription:
 
 def _connecting(address: Address) -> socket.socket:
     made = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    error = made.connect_ex(address.where)
-    if error in (0, EINPROGRESS):
-        return made
-    made.close()
-    raise OSError(error, os.strerror(error))
+    try:
+        if address.own_host is not None:
+            made.bind((address.own_host, 0))
+        error = made.connect_ex(address.where)
+        if error not in (0, EINPROGRESS):
+            raise OSError(error, os.strerror(error))
+    except OSError:
+        made.close()
+        raise
+    return made

@@ -286,10 +286,11 @@ with socket.socket() as any_socket:
 Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40001")
 ears = Ears(Backlog(), os.eventfd(0), on_shaking=id)
 ears.start()
-ears.open(Ear(1, Address(socket.AF_INET, ("127.0.0.1", 40000)), (b"kernel.",)))
+ears.open(Ear(1, Address(socket.AF_INET6, ("::1", 40000)), (b"kernel.",)))
 time.sleep(0.2)
 publisher = zmq.Context().socket(zmq.XPUB)
-publisher.bind("tcp://127.0.0.1:40000")
+publisher.setsockopt(zmq.IPV6, 1)
+publisher.bind("tcp://[::1]:40000")
 assert publisher.poll(5000)
 os._exit(0)
 """
@@ -297,8 +298,18 @@ os._exit(0)
 
 @pytest.mark.needs_root
 def test_the_port_of_a_kernel_that_is_gone_stays_free_for_the_next() -> None:
-    """Linux lets a socket connect to itself where it chooses that very port: here one of two."""
+    """IPv6 has one loopback address: a socket connects to itself where Linux chooses that very port."""
     subprocess.run(["unshare", "-n", sys.executable, "-c", ALONE], check=True, timeout=20)
+
+
+@pytest.mark.parametrize("key", [None, zmq.curve_keypair()[0]], ids=["plain", "curve"])
+def test_the_port_it_connects_from_is_free_for_kernels(hearing: Hearing, key: bytes | None) -> None:
+    """A kernel that is restarted binds its ports anew, a second later."""
+    with socket.create_server((LOCALHOST, 0)) as kernel, socket.socket() as another:
+        hearing.ears.open(Ear(1, tcp(kernel.getsockname()[1]), (b"",), key))
+        peer, (_, port) = kernel.accept()
+        with peer:
+            another.bind((LOCALHOST, port))
 
 
 # ------------------------------------------------------------------ strangers
