@@ -7,9 +7,9 @@ from kerneld.model.case import Case
 from kerneld.model.readings import ExitReading
 from kerneld.model.vocabulary import ExitHow
 
-SEEN_SILENT, SILENT_BEFORE_0 = timedelta(seconds=0.6), timedelta(seconds=0.3)
+SEEN_SILENT = timedelta(seconds=0.6)
 """between a look at its ports and its end: four looks a second are told. On a crowded machine they come
-late, and who came up meanwhile, ran a cell and ended is none that never did: a status 0 above all"""
+late, and who came up meanwhile, ran a cell and ended is none that never did"""
 
 
 class Exit(NamedTuple):
@@ -48,9 +48,13 @@ def exit_of(case: Case) -> Exit:
 
 
 def was_silent(case: Case) -> bool:
-    """Whether a look at its ports just before its end found that it did not listen."""
-    within = SILENT_BEFORE_0 if exit_of(case).code == 0 else SEEN_SILENT
-    return case.silent_at is not None and case.died_at - case.silent_at <= within
+    """Whether a look at its ports just before its end found that it did not listen.
+
+    Who ends in good order closes its ports first: with a status 0 the look tells nothing.
+    """
+    if case.silent_at is None or exit_of(case).code == 0:
+        return False
+    return case.died_at - case.silent_at <= SEEN_SILENT
 
 
 def disagreement(readings: tuple[ExitReading, ...]) -> str | None:

@@ -355,12 +355,12 @@ EXITS = {
         ),
         C.SHUTDOWN, POSSIBLE,
     ),
-    "status 0 of a run's kernel that a look just before found silent": (
+    "status 0 of a run's kernel: who ends in good order closes its ports first": (
         death(
             code=0, answered=False, busy=None, last_cell=None, server=NBCLIENT,
             process=YOUNG, silent_at=at(-0.2),
         ),
-        C.STARTUP_FAILURE, LIKELY,
+        C.SHUTDOWN, POSSIBLE,
     ),
     "gone before anything can listen": (
         death(code=1, answered=False, busy=None, last_cell=None, process=process(age_s=0.2)),
