@@ -1,15 +1,10 @@
 """Accounts of an exit into the one that is believed."""
 
-from datetime import timedelta
 from typing import NamedTuple
 
 from kerneld.model.case import Case
 from kerneld.model.readings import ExitReading
 from kerneld.model.vocabulary import ExitHow
-
-SEEN_SILENT = timedelta(seconds=0.6)
-"""between a look at its ports and its end: four looks a second are told. On a crowded machine they come
-late, and who came up meanwhile, ran a cell and ended is none that never did"""
 
 
 class Exit(NamedTuple):
@@ -45,16 +40,6 @@ def believed_exit(readings: tuple[ExitReading, ...]) -> Exit:
 
 def exit_of(case: Case) -> Exit:
     return believed_exit(case.readings)
-
-
-def was_silent(case: Case) -> bool:
-    """Whether a look at its ports just before its end found that it did not listen.
-
-    Who ends in good order closes its ports first: with a status 0 the look tells nothing.
-    """
-    if case.silent_at is None or exit_of(case).code == 0:
-        return False
-    return case.died_at - case.silent_at <= SEEN_SILENT
 
 
 def disagreement(readings: tuple[ExitReading, ...]) -> str | None:

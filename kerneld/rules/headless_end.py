@@ -5,7 +5,7 @@ removes the connection file after a crash too, so only the exit status and the p
 """
 
 from kerneld.model.case import Case
-from kerneld.model.exits import believed_exit, exit_of, was_silent
+from kerneld.model.exits import believed_exit, exit_of
 from kerneld.model.intent import announced_shutdown
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope, ServerKind
@@ -22,7 +22,7 @@ def judge(case: Case) -> Verdict | None:
         return None
     if case.server is not None and case.server.kind.outlives_kernels:
         return None
-    if exit_of(case).code != 0 or case.busy or (not case.answered and was_silent(case)):
+    if exit_of(case).code != 0 or case.busy:
         return None
     quotes, runner_said = [exit_quote(case)], None
     if case.server_end is not None:

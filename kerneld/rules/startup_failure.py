@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from kerneld.model.case import Case
 from kerneld.model.evidence import FAULT_SIGNALS, act_upon
-from kerneld.model.exits import exit_of, was_silent
+from kerneld.model.exits import exit_of
 from kerneld.model.intent import announced_shutdown
 from kerneld.model.verdict import Evidence, Verdict
 from kerneld.model.vocabulary import Cause, Confidence, Scope
@@ -34,6 +34,9 @@ REFINES = frozenset(
 
 YOUNG = timedelta(seconds=90)
 """jupyter_client waits 60 s for the first answer (startup_timeout)"""
+SEEN_SILENT = timedelta(seconds=0.6)
+"""between a look at its ports and its end: four looks a second are told. On a crowded machine they come
+late, and who came up meanwhile, ran a cell and ended is none that never did"""
 FEW_LISTEN = timedelta(seconds=1)
 """whose ports nobody looked at is judged by its age; ipykernel listens 0.13 to 0.9 s after its start"""
 
@@ -44,7 +47,7 @@ def judge(case: Case) -> Verdict | None:
         return None
     if announced_shutdown(case) is not None or (end.code is None and end.signal not in FAULT_SIGNALS):
         return None
-    silent = was_silent(case)
+    silent = _was_silent(case)
     if not silent and age > FEW_LISTEN:
         return None
     told = act_upon(case, "start-failed")
@@ -67,6 +70,16 @@ def judge(case: Case) -> Verdict | None:
             *([act_quote(told)] if told else []),
         ),
     )
+
+
+def _was_silent(case: Case) -> bool:
+    """Whether a look at its ports just before its end found that it did not listen.
+
+    Who ends in good order closes its ports first: with a status 0 the look tells nothing.
+    """
+    if case.silent_at is None or exit_of(case).code == 0:
+        return False
+    return case.died_at - case.silent_at <= SEEN_SILENT
 
 
 def _ended(words: str) -> str:
