@@ -57,10 +57,10 @@ EVERYTHING = {"cli", "__main__", "__init__"}
 OWNED: dict[str, set[str]] = {
     "model": {"pydantic"},
     "config": {"pydantic"},
+    "proc": {"psutil"},
     "discover": {"watchdog"},
     "reader": {"zmq"},
-    "demo": {"psutil", "zmq"},
-    "doctor": {"psutil"},
+    "demo": {"zmq"},
     "store": {"sqlite_utils"},
     "outputs": {"rich", "prometheus_client"},
     "web": {"starlette", "uvicorn", "h11", "jinja2"},

@@ -15,12 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import psutil
-
 from kerneld.errors import SourceUnavailable
 from kerneld.model.process import Process
 from kerneld.model.vocabulary import LimitKind
 from kerneld.proc.cgroup import CgroupDir, CgroupWatch, cgroup_dirs
+from kerneld.proc.machine import available_bytes, has_swap
 from kerneld.proc.process import boot_id, read_process
 
 LIMIT_BYTES = 300 << 20
@@ -78,14 +77,13 @@ def unfenced(pid: int) -> str:
         return "its memory limit is not in force"
     dirs = cgroup_dirs(process.cgroup)
     owner = next((one for one in dirs if one.path == tightest.path), None)
-    if owner is None or (psutil.swap_memory().total and not _swap_is_barred(owner)):
+    if owner is None or (has_swap() and not _swap_is_barred(owner)):
         return "its memory limit would spare it by swapping"
     return ""
 
 
 def _check_room(dirs: Sequence[CgroupDir]) -> None:
     """The machine, and every cgroup that this process is in, must have room for the whole limit."""
-    available = psutil.virtual_memory().available
     watch = CgroupWatch(tuple(dirs))
     readings = watch.read(datetime.now(UTC))
     watch.close()
@@ -94,7 +92,7 @@ def _check_room(dirs: Sequence[CgroupDir]) -> None:
         for reading in readings
         if reading.limit_bytes is not None and reading.usage_bytes is not None
     ]
-    if min([available, *rooms]) < ROOM_BYTES:
+    if min([available_bytes(), *rooms]) < ROOM_BYTES:
         raise SourceUnavailable(f"less than {ROOM_BYTES >> 20} MiB of memory are free")
 
 

@@ -6,13 +6,12 @@ import pwd
 import stat
 from pathlib import Path
 
-import psutil
-
 from kerneld.doctor.check import Check
 from kerneld.errors import StoreError
 from kerneld.parse.mounts import filesystem_type
 from kerneld.places import Paths
 from kerneld.proc.files import is_slow
+from kerneld.proc.machine import room_bytes
 from kerneld.store.wholeness import CHECK_S, Wholeness, look_over
 
 LITTLE_SPACE_BYTES = 64 << 20
@@ -55,7 +54,7 @@ def database(path: Path, *, daemon_runs: bool) -> Check:
     if found.damage:
         costs = "The recorder's next start sets it aside, and saves what can be read of it."
         return Check(name=name, works=False, says=f"{path} is damaged: {found.damage}", costs=costs)
-    free_bytes = psutil.disk_usage(str(folder)).free
+    free_bytes = room_bytes(folder)
     if free_bytes < LITTLE_SPACE_BYTES:
         says = f"{path}: {free_bytes >> 20} MiB are free"
         return Check(name=name, works=False, says=says, costs="A full disk takes no incident.")

@@ -3,11 +3,8 @@
 import errno
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
-
-import psutil
 
 from kerneld.doctor.check import RUN_AS_ROOT, Check, remedy_of
 from kerneld.doctor.folders import connection_files
@@ -18,6 +15,7 @@ from kerneld.errors import SourceUnavailable, UnsafeFile
 from kerneld.model.vocabulary import Mode
 from kerneld.proc.cgroup import CgroupWatch, cgroup_dirs
 from kerneld.proc.files import open_system_log
+from kerneld.proc.machine import one_of_each_user
 from kerneld.proc.process import boot_id, read_process
 from kerneld.proc.threads import in_initial_pid_namespace
 from kerneld.proc.tracefs import SHARED, tracefs_root
@@ -240,10 +238,7 @@ def kernels_seen(mode: Mode) -> Check:
 
 def _one_of_each_other() -> Iterable[int]:
     """A process of each other user; some are readable to all of root, as in a user namespace."""
-    found: dict[int, int] = {}
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            found.setdefault(process.uids().effective, process.pid)
+    found = one_of_each_user()
     found.pop(os.geteuid(), None)
     return islice(found.values(), MAX_USERS_TRIED)
 
